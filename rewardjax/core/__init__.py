@@ -1,0 +1,1 @@
+"""Masked sums, reducers, probabilities, checks, keys: no method lives here."""

@@ -1,0 +1,78 @@
+"""Checks on what a caller passed; every message names function and argument.
+
+They raise ValueError while tracing, from shapes, dtypes and Python numbers.
+Traced values pass: what depends on data is a metric, not an exception.
+"""
+
+import math
+import numbers
+from collections.abc import Iterable
+
+import jax.numpy as jnp
+
+
+def same_shape(where: str, **arrays) -> None:
+  """Raises ValueError, naming every argument, unless all shapes agree.
+
+  Arguments that are None are skipped.
+  """
+  shapes = {k: x.shape for k, x in arrays.items() if x is not None}
+  if len(set(shapes.values())) > 1:
+    raise ValueError(f"{where}: expected one common shape, got {shapes}.")
+
+
+def broadcasts_to(where: str, shape: tuple[int, ...], **arrays) -> None:
+  """Raises ValueError unless each argument broadcasts to exactly `shape`."""
+  for name, x in arrays.items():
+    try:
+      fits = jnp.broadcast_shapes(jnp.shape(x), shape) == tuple(shape)
+    except ValueError:
+      fits = False
+    if not fits:
+      raise ValueError(
+          f"{where}: {name} must broadcast to {tuple(shape)}, got shape "
+          f"{jnp.shape(x)}."
+      )
+
+
+def within(
+    where: str,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    low_open: bool = False,
+    high_open: bool = False,
+    **values,
+) -> None:
+  """Raises ValueError unless each Python number lies between the bounds."""
+  for name, value in values.items():
+    if not isinstance(value, numbers.Real):
+      continue
+    above = value > low if low_open else value >= low
+    below = value < high if high_open else value <= high
+    if not (above and below):  # written so that NaN fails
+      left, right = "(" if low_open else "[", ")" if high_open else "]"
+      raise ValueError(
+          f"{where}: {name} must be in {left}{low:g}, {high:g}{right}, got "
+          f"{value!r}."
+      )
+
+
+def probability(where: str, **values) -> None:
+  """Raises ValueError unless each Python number is in [0, 1]."""
+  within(where, 0.0, 1.0, **values)
+
+
+def one_of(where: str, choices: Iterable[str], **values) -> None:
+  """Raises ValueError, listing the choices, unless each value is one."""
+  choices = list(choices)
+  for name, value in values.items():
+    if value not in choices:
+      raise ValueError(
+          f"{where}: {name} must be one of {', '.join(choices)}; got {value!r}."
+      )
+
+
+def at_least(where: str, minimum: float, **values) -> None:
+  """Raises ValueError unless each Python number is at least `minimum`."""
+  within(where, minimum, **values)

@@ -1,0 +1,47 @@
+"""Log-space helpers whose values and gradients stay finite at the edges."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from rewardjax.core import masking
+
+
+def log1mexp(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+  """log(1 - exp(x)) for x <= 0, accurate near 0 and far from it.
+
+  Returns -inf at 0; the gradient there is -inf as well, not NaN.
+  """
+  near = x > -0.6931472
+  # Each branch sees only arguments that it can bear.
+  small = jnp.log(-jnp.expm1(jnp.where(near, x, -1.0)))
+  large = jnp.log1p(-jnp.exp(jnp.where(near, -1.0, x)))
+  return jnp.where(near, small, large)
+
+
+def log_mean_exp(
+    x: Float[Array, "*batch N"], mask: Bool[Array, "*batch N"] | None = None
+) -> Float[Array, "*batch"]:
+  """log of the mean of exp over the last axis; -inf if nothing is valid."""
+  n = masking.count(x, mask, -1)
+  filled = masking.fill_masked(x, mask, -jnp.inf)
+  total = jax.nn.logsumexp(filled, axis=-1)
+  return jnp.where(n > 0, total - jnp.log(jnp.maximum(n, 1)), -jnp.inf)
+
+
+def bounded_exp(
+    x: Float[Array, "*shape"], bound: float = 20.0
+) -> Float[Array, "*shape"]:
+  """exp(clip(x, -bound, bound)): a ratio of probabilities that cannot overflow.
+
+  Gradient: 0 outside the bound.
+  """
+  return jnp.exp(jnp.clip(masking.as_accumulator(x), -bound, bound))
+
+
+def sign_floor(
+    x: Float[Array, "*shape"], floor: float
+) -> Float[Array, "*shape"]:
+  """x with its magnitude raised to at least `floor`; the sign of 0 is +."""
+  sign = jnp.where(x < 0, -1.0, 1.0).astype(x.dtype)
+  return sign * jnp.maximum(jnp.abs(x), floor)

@@ -1,0 +1,62 @@
+"""Installs the `rewardjax` package; tool settings are in pyproject.toml."""
+
+import pathlib
+import re
+
+import setuptools
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(
+    r'__version__ = "([^"]+)"', (HERE / "rewardjax/__init__.py").read_text()
+).group(1)
+
+CORE = [
+    "absl-py>=2.1",
+    "chex>=0.1.90",
+    "flax>=0.10.6",
+    "jax>=0.7.0",
+    "jaxtyping>=0.3.2",
+    "ml-collections>=1.0.0",
+    "numpy>=1.26",
+    "optax>=0.2.4",
+    "orbax-checkpoint>=0.11.20",
+    "rich>=13.7",
+    "tqdm>=4.66",
+]
+DATA = [
+    "array-record>=0.7.2",
+    "grain>=0.2.10",
+    "importlib_resources>=6.1",  # tfds reads package files through it
+    "tensorflow-datasets>=4.9.8",
+]
+PLOTS = ["jinja2>=3.1", "matplotlib>=3.8", "tensorboardX>=2.6.2"]
+COLAB = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
+TEST = [
+    "beartype>=0.20",
+    "pytest>=8.2",
+    "pytest-xdist>=3.6",
+    "ruff>=0.8",
+    "scipy>=1.12",
+]
+
+setuptools.setup(
+    name="rewardjax",
+    version=VERSION,
+    description=(
+        "Pure-function reward models, policy-gradient estimators and "
+        "verifier-noise corrections in JAX."
+    ),
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=setuptools.find_packages(include=["rewardjax", "rewardjax.*"]),
+    install_requires=CORE,
+    extras_require={
+        "data": DATA,
+        "plots": PLOTS,
+        "colab": DATA + PLOTS + COLAB,
+        "test": DATA + PLOTS + COLAB + TEST,
+        "all": DATA + PLOTS + COLAB + TEST,
+    },
+)
