@@ -1,0 +1,9 @@
+"""Prompts and answers: generators, tfds builders, tokenizers, loaders.
+
+`builders` imports tensorflow-datasets (never tensorflow), so it is not
+imported here.
+"""
+
+from rewardjax.data import expressions, jsonl, loader, tokenizers
+
+__all__ = ["expressions", "jsonl", "loader", "tokenizers"]

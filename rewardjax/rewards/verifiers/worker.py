@@ -1,0 +1,99 @@
+"""The other end of a pool's pipe; runs as a process of its own.
+
+Reads pickled tasks from its standard input and writes pickled replies to
+its standard output, each after its length in eight bytes.
+"""
+
+import os
+import pickle
+import signal
+import struct
+import sys
+import threading
+import time
+from typing import Any, BinaryIO
+
+from rewardjax.rewards.verifiers import verdicts
+from rewardjax.types import Status, Verdict
+
+
+def send(stream: BinaryIO, data: bytes) -> None:
+  """Writes one message."""
+  stream.write(struct.pack("<Q", len(data)) + data)
+  stream.flush()
+
+
+def receive(stream: BinaryIO) -> bytes:
+  """Reads one message; EOFError if the other end went away before its end."""
+  size = struct.unpack("<Q", _exactly(stream, 8))[0]
+  return _exactly(stream, size)
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+  data = stream.read(size)
+  if len(data) < size:
+    raise EOFError("the other process ended")
+  return data
+
+
+def describe(error: BaseException) -> str:
+  """One short line about an exception."""
+  return f"{type(error).__name__}: {error}"[:200]
+
+
+def serve() -> None:
+  """Answers tasks until the pipe closes.
+
+  The first message is (verifier, correct_above); its reply is None, or what
+  went wrong. A task is (prompts, completions, references); its reply is a
+  list of verdicts.
+  """
+  stdin, stdout = _take_pipes()
+  threading.Thread(
+      target=_die_with_parent, args=(os.getppid(),), daemon=True
+  ).start()
+  try:
+    verifier, correct_above = pickle.loads(receive(stdin))
+  except Exception as error:
+    send(stdout, pickle.dumps(describe(error)))
+    return
+  send(stdout, pickle.dumps(None))
+  while True:
+    try:
+      task = receive(stdin)
+    except EOFError:
+      return
+    send(stdout, pickle.dumps(_judge(verifier, correct_above, task)))
+
+
+def _judge(
+    verifier: Any, correct_above: float | int, task: bytes
+) -> list[Verdict]:
+  prompts, completions, references = pickle.loads(task)
+  count = len(completions)
+  try:
+    scores = verifier(prompts, completions, references)
+    return verdicts.from_scores(
+        scores, count=count, correct_above=correct_above
+    )
+  except (Exception, SystemExit) as error:
+    return [Verdict(None, Status.CRASHED, describe(error))] * count
+
+
+def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
+  """Keeps the pipe for us: what a verifier prints goes to standard error."""
+  stdin, stdout = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+  nothing = os.open(os.devnull, os.O_RDONLY)
+  os.dup2(nothing, 0)
+  os.dup2(2, 1)
+  sys.stdout = sys.stderr
+  return stdin, stdout
+
+
+def _die_with_parent(parent: int) -> None:
+  """A verifier that hangs would otherwise outlive a killed trainer."""
+  while os.getppid() == parent:
+    time.sleep(1.0)
+  if hasattr(os, "killpg"):
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+  os._exit(1)

@@ -1,0 +1,80 @@
+import json
+
+import pytest
+
+from rewardjax.data import jsonl
+
+
+@pytest.fixture
+def write(tmp_path):
+  def write(*lines):
+    path = tmp_path / "rows.jsonl"
+    lines = [x if isinstance(x, bytes) else x.encode() for x in lines]
+    path.write_bytes(b"\n".join(lines))
+    return path
+
+  return write
+
+
+def test_reads_and_renames_columns(write):
+  path = write(
+      '\ufeff{"question": "½?", "solution": 0.50, "level": 1, "tags": ["a"]}',
+      "",
+      '{"question": "1+1", "solution": "2", "level": 2.5, "tags": {}}',
+  )
+  rows = jsonl.read(path, prompt_field="question", answer_field="solution")
+  assert rows == [
+      dict(prompt="½?", answer="0.5", level=1.0, tags='["a"]'),
+      dict(prompt="1+1", answer="2", level=2.5, tags="{}"),
+  ]
+  assert all(type(row["level"]) is float for row in rows)
+
+
+GOOD = '{"prompt": "p", "answer": "a", "n": 1}'
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"prompt": "\xff"}', "not UTF-8"),
+        ('{"prompt": "p"', "delimiter"),
+        ("[1]", "expected an object"),
+        ('{"prompt": "p", "n": 1}', "'answer' is missing"),
+        ('{"prompt": "p", "answer": "a"}', "'n' is missing"),
+        ('{"prompt": "p", "answer": "a", "n": 1, "m": 1}', "'m' is unexpected"),
+        ('{"prompt": 1, "answer": "a", "n": 1}', "'prompt' must be a string"),
+        (
+            '{"prompt": "p", "answer": true, "n": 1}',
+            "'answer' must be a string",
+        ),
+        (
+            '{"prompt": "p", "answer": null, "n": 1}',
+            "'answer' must be a string",
+        ),
+        ('{"prompt": "p", "answer": "a", "n": "x"}', "'n' must be int"),
+        ('{"prompt": "p", "answer": "a", "n": true}', "'n' must be int"),
+        (
+            '{"prompt": "p", "answer": "a", "n": null}',
+            "'n' must be a string, a",
+        ),
+        ('{"prompt": "p", "answer": "a", "n": NaN}', "NaN is not JSON"),
+        (f'{{"prompt": "p", "answer": "a", "n": {2**63}}}', "'n' .* 64-bit"),
+        ('{"prompt": "p", "prompt": "q", "answer": "a"}', "'prompt' .* twice"),
+        ('{"prompt": "\\ud800", "answer": "a", "n": 1}', "'prompt': .*surrog"),
+        ("[" * 100_000, "recursion|nested"),
+        (f'{{"prompt": "p", "answer": {"9" * 5000}, "n": 1}}', "digits"),
+    ],
+)
+def test_errors_name_file_line_and_field(write, line, message):
+  path = write(GOOD, "", line)
+  with pytest.raises(ValueError, match=message) as error:
+    jsonl.read(path)
+  assert str(error.value).startswith(f"{path}:3: ")
+
+
+def test_an_empty_file_and_a_clash_of_names_are_errors(write):
+  with pytest.raises(ValueError, match="rows.jsonl: no row"):
+    jsonl.read(write("", " "))
+  line = json.dumps(dict(prompt="p", question="q", answer="a"))
+  with pytest.raises(ValueError, match="'prompt' appears twice"):
+    jsonl.read(write(line), prompt_field="question")
