@@ -14,13 +14,14 @@ CORE = [
     "absl-py>=2.1",
     "chex>=0.1.90",
     "flax>=0.10.6",
-    "jax>=0.7.0",
+    "jax>=0.8.2",  # the first with jax.lax.pcast
     "jaxtyping>=0.3.2",
     "ml-collections>=1.0.0",
     "numpy>=1.26",
     "optax>=0.2.4",
     "orbax-checkpoint>=0.11.20",
     "rich>=13.7",
+    "scipy>=1.12",
     "tqdm>=4.66",
 ]
 DATA = [
@@ -36,7 +37,6 @@ TEST = [
     "pytest>=8.2",
     "pytest-xdist>=3.6",
     "ruff>=0.8",
-    "scipy>=1.12",
 ]
 
 setuptools.setup(

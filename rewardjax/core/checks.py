@@ -11,17 +11,19 @@ from collections.abc import Iterable
 import jax.numpy as jnp
 
 
-def same_shape(where: str, **arrays) -> None:
+def same_shape(where: str, /, **arrays) -> None:
   """Raises ValueError, naming every argument, unless all shapes agree.
 
   Arguments that are None are skipped.
   """
-  shapes = {k: x.shape for k, x in arrays.items() if x is not None}
+  shapes = {k: jnp.shape(x) for k, x in arrays.items() if x is not None}
   if len(set(shapes.values())) > 1:
     raise ValueError(f"{where}: expected one common shape, got {shapes}.")
 
 
-def broadcasts_to(where: str, shape: tuple[int, ...], **arrays) -> None:
+def broadcasts_to(
+    where: str, shape: tuple[int, ...], /, **arrays
+) -> None:
   """Raises ValueError unless each argument broadcasts to exactly `shape`."""
   for name, x in arrays.items():
     try:
@@ -37,8 +39,9 @@ def broadcasts_to(where: str, shape: tuple[int, ...], **arrays) -> None:
 
 def within(
     where: str,
-    low: float = -math.inf,
-    high: float = math.inf,
+    low: float | int = -math.inf,
+    high: float | int = math.inf,
+    /,  # so that arguments called `low` and `high` can be checked
     *,
     low_open: bool = False,
     high_open: bool = False,
@@ -58,12 +61,12 @@ def within(
       )
 
 
-def probability(where: str, **values) -> None:
+def probability(where: str, /, **values) -> None:
   """Raises ValueError unless each Python number is in [0, 1]."""
   within(where, 0.0, 1.0, **values)
 
 
-def one_of(where: str, choices: Iterable[str], **values) -> None:
+def one_of(where: str, choices: Iterable[str], /, **values) -> None:
   """Raises ValueError, listing the choices, unless each value is one."""
   choices = list(choices)
   for name, value in values.items():
@@ -73,6 +76,6 @@ def one_of(where: str, choices: Iterable[str], **values) -> None:
       )
 
 
-def at_least(where: str, minimum: float, **values) -> None:
+def at_least(where: str, minimum: float | int, /, **values) -> None:
   """Raises ValueError unless each Python number is at least `minimum`."""
   within(where, minimum, **values)

@@ -8,6 +8,9 @@ With tokens drawn from p and d = log p - log q:
     k2 = d^2 / 2            biased, low variance
     k3 = exp(-d) - 1 + d    unbiased, low variance, never negative
 
+Fill masked log-probs *before* the call: a NaN kept out of the sum only
+afterwards still makes the gradient NaN, since 0 * nan is nan.
+
 References:
   Schulman, "Approximating KL Divergence", 2020.
 """
@@ -17,6 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rewardjax.core import checks, masking
+from rewardjax.types import Scalar
 
 
 def k1(
@@ -43,7 +47,7 @@ def k3(
     log_probs: Float[Array, "*shape"],
     reference_log_probs: Float[Array, "*shape"],
     *,
-    bound: float = 20.0,
+    bound: Scalar = 20.0,
 ) -> Float[Array, "*shape"]:
   """q/p - 1 - log(q/p) >= 0; E_p[k3] = KL(p || q), in nats.
 

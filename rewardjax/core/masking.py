@@ -10,13 +10,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from rewardjax.core import checks
+from rewardjax.types import Scalar
 
 Axis = int | tuple[int, ...] | None
 
 
 def as_accumulator(x: Float[Array, "..."]) -> Float[Array, "..."]:
   """Widens bfloat16 and float16 to float32; float32 and float64 stay."""
-  return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  # Not promote_types: with strict promotion it refuses bfloat16.
+  wide = jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize >= 4
+  return x if wide else x.astype(jnp.float32)
 
 
 def safe_divide(
@@ -30,7 +33,7 @@ def safe_divide(
 def fill_masked(
     x: Float[Array, "*shape"],
     mask: Bool[Array, "*shape"] | None,
-    fill: float = 0.0,
+    fill: Scalar = 0.0,
 ) -> Float[Array, "*shape"]:
   """x where `mask` is True (everywhere if None), `fill` elsewhere; widened."""
   x = as_accumulator(x)
@@ -70,6 +73,7 @@ def masked_mean(
     keepdims: bool = False,
 ) -> Float[Array, "..."]:
   """Mean of the valid entries along `axis`; 0 where there is none."""
+  checks.same_shape("masked_mean", x=x, mask=mask)
   total = masked_sum(x, mask, axis, keepdims)
   return safe_divide(total, count(x, mask, axis, keepdims))
 
@@ -117,8 +121,10 @@ def is_constant(
   Also True with no or one valid entry. Reduced axes are kept with size 1.
   A tolerance on a computed std would call rounding noise a signal.
   """
-  high = jnp.max(fill_masked(x, mask, -jnp.inf), axis=axis, keepdims=True)
-  low = jnp.min(fill_masked(x, mask, jnp.inf), axis=axis, keepdims=True)
+  checks.same_shape("is_constant", x=x, mask=mask)
+  reduce = dict(axis=axis, keepdims=True)
+  high = jnp.max(fill_masked(x, mask, -jnp.inf), **reduce, initial=-jnp.inf)
+  low = jnp.min(fill_masked(x, mask, jnp.inf), **reduce, initial=jnp.inf)
   return high <= low
 
 
@@ -127,7 +133,7 @@ def masked_whiten(
     mask: Bool[Array, "*shape"] | None = None,
     axis: Axis = None,
     *,
-    epsilon: float = 1e-8,
+    epsilon: Scalar = 1e-8,
     ddof: int = 1,
     shift_mean: bool = True,
 ) -> Float[Array, "*shape"]:
@@ -137,7 +143,7 @@ def masked_whiten(
     x: any shape.
     mask: True for valid entries.
     axis: statistics are taken over these axes; None means all.
-    epsilon: added to the variance.
+    epsilon: added to the variance; 0 is allowed.
     ddof: of the variance.
     shift_mean: False adds the mean back, so that only the scale changes.
 
@@ -145,10 +151,13 @@ def masked_whiten(
     Float32 or wider, 0 on masked entries, and 0 (or the mean) where all
     valid entries are equal.
   """
+  checks.same_shape("masked_whiten", x=x, mask=mask)
   mean = masked_mean(x, mask, axis, keepdims=True)
   variance = masked_variance(x, mask, axis, keepdims=True, ddof=ddof)
   constant = is_constant(x, mask, axis)
   centred = jnp.where(constant, 0.0, fill_masked(x, mask) - mean)
+  # Under the root, since its gradient at 0 is infinite.
+  variance = jnp.where(constant, 1.0, variance)
   whitened = centred / jnp.sqrt(variance + epsilon)
   return fill_masked(whitened if shift_mean else whitened + mean, mask)
 
@@ -176,7 +185,7 @@ class Mean(NamedTuple):
     """The mean over both parts."""
     return Mean(self.total + other.total, self.weight + other.weight)
 
-  def scale(self, factor: Float[Array, ""] | float) -> "Mean":
+  def scale(self, factor: Scalar) -> "Mean":
     """The mean of `factor` times the values."""
     return Mean(self.total * factor, self.weight)
 

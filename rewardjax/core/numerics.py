@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from rewardjax.core import masking
+from rewardjax.core import checks, masking
+from rewardjax.types import Scalar
 
 
 def log1mexp(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -12,9 +13,11 @@ def log1mexp(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
   Returns -inf at 0; the gradient there is -inf as well, not NaN.
   """
+  x = masking.as_accumulator(x)
   near = x > -0.6931472
-  # Each branch sees only arguments that it can bear.
-  small = jnp.log(-jnp.expm1(jnp.where(near, x, -1.0)))
+  # Each branch sees only arguments that it can bear. `0.0 -`, not `-`: the
+  # logarithm of -0.0 has the gradient of the wrong sign.
+  small = jnp.log(0.0 - jnp.expm1(jnp.where(near, x, -1.0)))
   large = jnp.log1p(-jnp.exp(jnp.where(near, -1.0, x)))
   return jnp.where(near, small, large)
 
@@ -23,6 +26,7 @@ def log_mean_exp(
     x: Float[Array, "*batch N"], mask: Bool[Array, "*batch N"] | None = None
 ) -> Float[Array, "*batch"]:
   """log of the mean of exp over the last axis; -inf if nothing is valid."""
+  checks.same_shape("log_mean_exp", x=x, mask=mask)
   n = masking.count(x, mask, -1)
   filled = masking.fill_masked(x, mask, -jnp.inf)
   total = jax.nn.logsumexp(filled, axis=-1)
@@ -30,7 +34,7 @@ def log_mean_exp(
 
 
 def bounded_exp(
-    x: Float[Array, "*shape"], bound: float = 20.0
+    x: Float[Array, "*shape"], bound: Scalar = 20.0
 ) -> Float[Array, "*shape"]:
   """exp(clip(x, -bound, bound)): a ratio of probabilities that cannot overflow.
 
@@ -40,7 +44,7 @@ def bounded_exp(
 
 
 def sign_floor(
-    x: Float[Array, "*shape"], floor: float
+    x: Float[Array, "*shape"], floor: Scalar
 ) -> Float[Array, "*shape"]:
   """x with its magnitude raised to at least `floor`; the sign of 0 is +."""
   sign = jnp.where(x < 0, -1.0, 1.0).astype(x.dtype)

@@ -7,8 +7,13 @@ from jaxtyping import Array, Int, Key
 def split_named(key: Key[Array, ""], *names: str) -> dict[str, Key[Array, ""]]:
   """One key per name; `key` is consumed.
 
-  Adding a name at the end changes the other keys, as with `jax.random.split`.
+  A key depends on the position of its name, not on its spelling.
+
+  Raises:
+    ValueError: if a name occurs twice: two draws would share one key.
   """
+  if len(set(names)) < len(names):
+    raise ValueError(f"split_named: names must differ, got {names}.")
   return dict(zip(names, jax.random.split(key, len(names))))
 
 

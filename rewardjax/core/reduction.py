@@ -6,6 +6,8 @@ batch gives the loss and the gradient of the whole. A row with no valid token
 (an invalid sample) counts nowhere but in `fixed_length_mean`.
 """
 
+import math
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -17,6 +19,7 @@ def token_mean(
     losses: Float[Array, "*batch T"], mask: Bool[Array, "*batch T"]
 ) -> Mean:
   """Every token of the batch weighs the same (DAPO)."""
+  checks.same_shape("token_mean", losses=losses, mask=mask)
   return Mean.of(losses, mask)
 
 
@@ -28,6 +31,7 @@ def sequence_mean(
   A token of a long sequence weighs less: with advantages of both signs this
   favours short right answers and long wrong ones.
   """
+  checks.same_shape("sequence_mean", losses=losses, mask=mask)
   return Mean.of(masking.masked_mean(losses, mask, -1), jnp.any(mask, -1))
 
 
@@ -35,6 +39,7 @@ def sequence_sum_mean(
     losses: Float[Array, "*batch T"], mask: Bool[Array, "*batch T"]
 ) -> Mean:
   """Mean over sequences of their token sum (REINFORCE, RLOO)."""
+  checks.same_shape("sequence_sum_mean", losses=losses, mask=mask)
   return Mean.of(masking.masked_sum(losses, mask, -1), jnp.any(mask, -1))
 
 
@@ -54,9 +59,10 @@ def fixed_length_mean(
   Raises:
     ValueError: if `length` is not positive.
   """
+  checks.same_shape("fixed_length_mean", losses=losses, mask=mask)
   checks.at_least("fixed_length_mean", 1, length=length)
   total = masking.masked_sum(losses, mask)
-  rows = losses.size // losses.shape[-1]
+  rows = math.prod(losses.shape[:-1])
   return Mean(total, jnp.asarray(rows * length, total.dtype))
 
 
@@ -67,5 +73,6 @@ def group_mean(
 
   Microbatches must hold whole groups.
   """
+  checks.same_shape("group_mean", losses=losses, mask=mask)
   per_group = masking.masked_mean(losses, mask, (-2, -1))
   return Mean.of(per_group, jnp.any(mask, (-2, -1)))

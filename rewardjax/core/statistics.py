@@ -30,12 +30,13 @@ def pass_at_k(
     Chen et al., "Evaluating Large Language Models Trained on Code", 2021,
       arXiv:2107.03374, Eq. 1.
   """
+  checks.same_shape("pass_at_k", correct=correct, mask=mask)
   checks.at_least("pass_at_k", 1, k=k)
   mask = jnp.ones(correct.shape, bool) if mask is None else mask
   n = jnp.sum(mask, -1, dtype=jnp.float32)
   wrong = n - jnp.sum(correct & mask, -1, dtype=jnp.float32)
   # C(w, k) / C(n, k) = prod_j (w - j) / (n - j), a product of k ratios.
-  steps = jnp.arange(k, dtype=jnp.float32)
+  steps = jnp.arange(k, dtype=jnp.float32).reshape((1,) * n.ndim + (k,))
   left = jnp.maximum(wrong[..., None] - steps, 0.0)
   right = jnp.maximum(n[..., None] - steps, 1.0)
   return jnp.where(n >= k, 1.0 - jnp.prod(left / right, -1), jnp.nan)
@@ -54,6 +55,8 @@ def segment_counts(
     num_segments: int,
 ) -> Float[Array, " K"]:
   """Sums the valid `values` of each segment id 0 .. K-1 (static K)."""
-  checks.same_shape("segment_counts", values=values, segments=segments)
+  checks.same_shape(
+      "segment_counts", values=values, segments=segments, mask=mask
+  )
   values = masking.fill_masked(values, mask)
   return jax.ops.segment_sum(values.ravel(), segments.ravel(), num_segments)

@@ -1,0 +1,1 @@
+"""Configs: `configs/<experiment>/<name>.py`, each with `get_config(size)`."""

@@ -1,0 +1,149 @@
+"""Every field of `experiments.rlvr`, with the sizes of the arithmetic task.
+
+Other configs start from this one and change a few fields.
+Run: python -m experiments.rlvr --config=configs/rlvr/base.py
+"""
+
+import ml_collections as mlc
+
+
+def get_config(size: str = "small") -> mlc.ConfigDict:
+  if size not in ("small", "tiny"):
+    raise ValueError(f"size must be 'small' or 'tiny', got {size!r}.")
+  config = mlc.ConfigDict()
+  config.title = "Policy gradients on arithmetic"
+  config.path = "configs/rlvr/base.py"
+  config.slug = "rlvr"  # of runs/ and docs/results/
+  # Decided before the run: does the gain of `arm` lie within (low, high)?
+  config.criterion = dict(text="none", arm="", low=-1.0, high=1.0)
+  config.seed = 0
+  config.num_seeds = 5  # trained together, by vmap
+  config.num_steps = 200
+  config.log_every = 20
+  config.checkpoint_every = 40
+
+  # "arithmetic" makes problems; "jsonl" reads prompts and answers at `path`.
+  config.task = dict(
+      name="arithmetic",
+      path="",
+      seed=0,
+      num_train=2000,
+      num_held_out=500,
+      held_out_share=0.0,  # of all problems, never trained on; 0: draw anew
+      kinds=("add", "subtract", "multiply"),
+      num_operations=1,
+      max_operand=5,
+      prompt_length=6,
+      answer_length=4,  # the stop token included
+      tokenizer="char",  # or "byte"
+  )
+  config.model = dict(
+      width=48,
+      num_layers=2,
+      num_heads=4,
+      num_kv_heads=4,
+      mlp_width=96,
+      tied=True,
+      scan_layers=False,
+      remat=False,
+      dtype="float32",
+  )
+  # Supervised steps on reference answers before reinforcement begins.
+  config.warm_up = dict(num_steps=40, batch_size=64, learning_rate=3e-3)
+  config.sampling = dict(
+      batch_size=32,  # prompts
+      group_size=8,  # samples of a prompt
+      temperature=1.0,
+      top_k=0,  # 0: off
+      top_p=1.0,  # 1: off
+      max_refills=0,  # dynamic sampling: fresh batches to replace dead groups
+  )
+  # "tokens" is compiled; "exact_match", "numeric" and "closeness" read text
+  # on the host, as do "trl" and "tunix" reward functions at `function`.
+  # The trusted one judges appeals and the metrics, never the policy.
+  config.verifier = dict(
+      name="tokens",
+      trusted="tokens",
+      function="",  # package.module:function
+      tolerance=0.0,  # relative, of "numeric"
+      unparsable="wrong",  # or "invalid": unknown, left out
+      timeout_s=10.0,  # per chunk of completions
+      num_workers=1,
+      chunk_size=64,
+  )
+  # A simulated liar: one rate for all, or one for each of task.kinds.
+  config.noise = dict(
+      name="none",  # or "binary"
+      false_positive=(0.0,),
+      false_negative=(0.0,),
+      per_group=False,  # one draw for a whole group
+  )
+  config.correction = dict(
+      name="none",  # "backward", "forward", "mirror"
+      rates="noise",  # the simulated ones; "given" below; "appeals"
+      false_positive=(0.0,),
+      false_negative=(0.0,),
+      min_youden=0.05,
+  )
+  # On-line rates: a trusted judge rechecks a random share of the verdicts.
+  config.appeals = dict(
+      fraction=0.25,  # of rejected samples
+      audit_fraction=0.25,  # of accepted samples
+      decay=0.95,
+      alpha=1.0,
+      beta=1.0,
+      overrule=False,  # learn from the judge's answers too
+  )
+  config.credit = dict(
+      name="group",  # "return", "gae"
+      estimator="leave_one_out",
+      baseline=0.0,
+      epsilon=1e-6,
+      ddof=1,
+      whiten=False,
+      discount=1.0,
+      decay=0.95,
+  )
+  config.shaping = dict(
+      overlong_buffer=0,  # tokens; 0: off
+      overlong_factor=1.0,
+      missing_stop=0.0,
+  )
+  config.surrogate = dict(
+      name="clipped",  # "score", "detached"
+      ratio="token",  # "sequence", "sequence_mean"
+      clip_low=0.2,
+      clip_high=0.2,
+      dual_clip=0.0,  # 0: off
+  )
+  config.reducer = "sequence_sum_mean"
+  config.regularizer = dict(
+      kl_in_reward=0.0,  # reward units per nat of k1
+      kl_coefficient=0.0,  # loss units per nat
+      kl_estimator="k3_straight_through",
+      entropy_coefficient=0.0,
+      value_coefficient=0.5,
+      value_clip=0.2,
+  )
+  config.optimizer = dict(
+      learning_rate=2e-3, max_grad_norm=1.0, b1=0.9, b2=0.99, weight_decay=0.0
+  )
+  config.updates_per_batch = 1
+  config.num_microbatches = 1
+  config.mesh = dict(data=1, fsdp=1, tensor=1)
+  # Side by side: each arm changes fields of this config.
+  config.arms = dict(single=dict())
+  if size == "tiny":  # what the tests run
+    config.update(
+        dict(
+            num_seeds=2,
+            num_steps=4,
+            log_every=2,
+            checkpoint_every=2,
+            task=dict(num_train=64, num_held_out=16),
+            model=dict(width=16, num_layers=1, num_kv_heads=2, mlp_width=32),
+            warm_up=dict(num_steps=4, batch_size=8),
+            sampling=dict(batch_size=4, group_size=4),
+        )
+    )
+  return config

@@ -1,0 +1,1 @@
+"""Runnable experiments, one module per kind of training; papers are configs."""

@@ -1,0 +1,297 @@
+"""The hand-written half of `docs/methods.md`; no measured number is here.
+
+Functions are dotted names below `rewardjax`, tests are files; that both
+exist is tested. Measured numbers come from `docs/results`.
+"""
+
+from typing import NamedTuple
+
+
+class Method(NamedTuple):
+  """One row: a paper, and how this library builds it.
+
+  slug: names the row, its configs `configs/*/<slug>.py` and its results
+    `docs/results/<slug>.json` or `<slug>_<part>.json`.
+  title: a short name for people.
+  paper: who, what, when.
+  functions: the recipe first, if there is one, then its parts.
+  tests: files that hold it to the paper.
+  shown: what the tests prove, without any training.
+  differs: where it is not the paper's, and why.
+  configs: files beyond those found by the slug.
+  results: prefixes of further result files that belong here.
+  """
+
+  slug: str
+  title: str
+  paper: str
+  functions: tuple[str, ...]
+  tests: tuple[str, ...]
+  shown: str
+  differs: str = ""
+  configs: tuple[str, ...] = ()
+  results: tuple[str, ...] = ()
+
+
+_RECIPES = "recipes.policy_gradient"
+_SURROGATES = "objectives.policy_gradient"
+_RECIPE_TEST = "tests/recipes/test_policy_gradient.py"
+_GROUP_TEST = "tests/advantages/test_group.py"
+_SURROGATE_TEST = "tests/objectives/test_policy_gradient.py"
+_SAME_ON_POLICY = (
+    "Equal to the formula in plain NumPy loops; padding, permutation and "
+    "microbatches change nothing."
+)
+
+METHODS = (
+    Method(
+        slug="noisy_verifier_correction",
+        title="Backward and forward correction of a noisy verifier",
+        paper=(
+            "Reinforcement Learning with Verifiable yet Noisy Rewards under "
+            "Imperfect Verifiers"
+        ),
+        functions=(
+            "noise.corrections.backward_reward",
+            "noise.corrections.forward_weight",
+            "noise.corrections.is_no_op",
+            "noise.classes.backward_values",
+            "noise.channels.flip_binary",
+            "noise.rates.rogan_gladen",
+            "noise.appeals.update_appeals",
+            "advantages.group.bernoulli_standardized",
+        ),
+        tests=(
+            "tests/noise/test_channels.py",
+            "tests/noise/test_corrections.py",
+            "tests/noise/test_appeals.py",
+        ),
+        shown=(
+            "Unbiased by enumeration, per prompt and per sample; with one "
+            "constant pair of rates it changes nothing but the step size, and "
+            "nothing at all after standardisation: `docs/noise.md`."
+        ),
+        configs=("configs/rlvr/noisy_verifier.py",),
+        results=("noise_study", "noisy_verifier"),
+    ),
+    Method(
+        slug="random_calculation",
+        title="Random arithmetic that nobody has seen",
+        paper=(
+            "Wu et al., Reasoning or Memorization? Unreliable Results of "
+            "Reinforcement Learning Due to Data Contamination, 2025, "
+            "arXiv:2507.10532"
+        ),
+        functions=(
+            "data.expressions.RandomCalculation",
+            "data.builders.random_calculation.RandomCalculation",
+            "rewards.verifiers.text.continuous_reward",
+        ),
+        tests=(
+            "tests/data/test_expressions.py",
+            "tests/data/test_builders.py",
+        ),
+        shown=(
+            "Answers are exact fractions; problem i does not depend on order, "
+            "shard or restart."
+        ),
+        differs="The data only; no contamination study is run here.",
+    ),
+    Method(
+        slug="reinforce",
+        title="REINFORCE",
+        paper=(
+            "Williams, Simple statistical gradient-following algorithms for "
+            "connectionist reinforcement learning, 1992"
+        ),
+        functions=(
+            f"{_RECIPES}.reinforce",
+            f"{_SURROGATES}.score_surrogate",
+            "advantages.temporal.reward_to_go",
+            "objectives.regularizers.kl_reward_penalty",
+            "core.reduction.sequence_sum_mean",
+        ),
+        tests=(_RECIPE_TEST, "tests/advantages/test_temporal.py"),
+        shown=f"{_SAME_ON_POLICY} Unbiased by enumeration.",
+    ),
+    Method(
+        slug="reinforce_pp",
+        title="REINFORCE++",
+        paper="Hu et al., REINFORCE++, 2025, arXiv:2501.03262",
+        functions=(
+            f"{_RECIPES}.reinforce_pp",
+            f"{_SURROGATES}.clipped_surrogate",
+            "advantages.temporal.reward_to_go",
+            "core.masking.masked_whiten",
+            "core.reduction.token_mean",
+        ),
+        tests=(_RECIPE_TEST, "tests/core/test_masking.py"),
+        shown=f"{_SAME_ON_POLICY} Whitening leaves padding out.",
+    ),
+    Method(
+        slug="reinforce_pp_baseline",
+        title="REINFORCE++-baseline",
+        paper="Hu et al., REINFORCE++, 2025, arXiv:2501.03262",
+        functions=(
+            f"{_RECIPES}.reinforce_pp_baseline",
+            f"{_SURROGATES}.clipped_surrogate",
+            "advantages.group.centered",
+            "core.masking.masked_whiten",
+            "core.reduction.token_mean",
+        ),
+        tests=(_RECIPE_TEST, _GROUP_TEST),
+        shown=_SAME_ON_POLICY,
+    ),
+    Method(
+        slug="rloo",
+        title="RLOO",
+        paper="Ahmadian et al., Back to Basics, 2024, arXiv:2402.14740",
+        functions=(
+            f"{_RECIPES}.rloo",
+            "advantages.group.leave_one_out",
+            f"{_SURROGATES}.sequence_ratio",
+            f"{_SURROGATES}.clipped_surrogate",
+            "core.reduction.sequence_mean",
+        ),
+        tests=(_RECIPE_TEST, _GROUP_TEST, _SURROGATE_TEST),
+        shown=f"{_SAME_ON_POLICY} Unbiased by enumeration for two or more.",
+        differs=(
+            "Clips the ratio; at the policy that sampled this changes nothing."
+        ),
+    ),
+    Method(
+        slug="grpo",
+        title="GRPO",
+        paper="Shao et al., DeepSeekMath, 2024, arXiv:2402.03300",
+        functions=(
+            f"{_RECIPES}.grpo",
+            "advantages.group.standardized",
+            f"{_SURROGATES}.token_ratio",
+            f"{_SURROGATES}.clipped_surrogate",
+            "objectives.regularizers.kl_loss",
+            "core.reduction.sequence_mean",
+        ),
+        tests=(_RECIPE_TEST, _GROUP_TEST, _SURROGATE_TEST),
+        shown=(
+            f"{_SAME_ON_POLICY} Unmoved by any affine map of the rewards; "
+            "prompts are weighted by their success rate as enumeration says."
+        ),
+        differs=(
+            "The KL loss has the value of k3 and the gradient of KL(p || q); "
+            'kl_estimator="k3" is the paper\'s.'
+        ),
+    ),
+    Method(
+        slug="dr_grpo",
+        title="Dr. GRPO",
+        paper=(
+            "Liu et al., Understanding R1-Zero-Like Training, 2025, "
+            "arXiv:2503.20783"
+        ),
+        functions=(
+            f"{_RECIPES}.dr_grpo",
+            "advantages.group.centered",
+            f"{_SURROGATES}.clipped_surrogate",
+            "core.reduction.fixed_length_mean",
+        ),
+        tests=(_RECIPE_TEST, _GROUP_TEST, "tests/core/test_reduction.py"),
+        shown=_SAME_ON_POLICY,
+    ),
+    Method(
+        slug="dapo",
+        title="DAPO",
+        paper="Yu et al., DAPO, 2025, arXiv:2503.14476",
+        functions=(
+            f"{_RECIPES}.dapo",
+            "advantages.group.informative",
+            "advantages.dynamic_sampling.fill_groups",
+            "shaping.length.overlong_penalty",
+            f"{_SURROGATES}.clipped_surrogate",
+            "core.reduction.token_mean",
+        ),
+        tests=(
+            _RECIPE_TEST,
+            "tests/advantages/test_dynamic_sampling.py",
+            "tests/shaping/test_length.py",
+        ),
+        shown=(
+            f"{_SAME_ON_POLICY} Groups are judged by the outcome, before the "
+            "length penalty."
+        ),
+    ),
+    Method(
+        slug="gspo",
+        title="GSPO",
+        paper=(
+            "Zheng et al., Group Sequence Policy Optimization, 2025, "
+            "arXiv:2507.18071"
+        ),
+        functions=(
+            f"{_RECIPES}.gspo",
+            f"{_SURROGATES}.sequence_mean_ratio",
+            "advantages.group.standardized",
+            "core.reduction.sequence_mean",
+        ),
+        tests=(_RECIPE_TEST, _SURROGATE_TEST),
+        shown=_SAME_ON_POLICY,
+    ),
+    Method(
+        slug="cispo",
+        title="CISPO",
+        paper="MiniMax, MiniMax-M1, 2025, arXiv:2506.13585",
+        functions=(
+            f"{_RECIPES}.cispo",
+            f"{_SURROGATES}.detached_surrogate",
+            "advantages.group.standardized",
+            "core.reduction.token_mean",
+        ),
+        tests=(_RECIPE_TEST, _SURROGATE_TEST),
+        shown=f"{_SAME_ON_POLICY} No token loses its gradient.",
+    ),
+    Method(
+        slug="ppo",
+        title="PPO with a critic",
+        paper=(
+            "Schulman et al., Proximal Policy Optimization Algorithms, 2017, "
+            "arXiv:1707.06347"
+        ),
+        functions=(
+            "recipes.actor_critic.ppo",
+            "advantages.temporal.gae",
+            f"{_SURROGATES}.clipped_surrogate",
+            "objectives.value.clipped_value_loss",
+            "core.masking.masked_whiten",
+        ),
+        tests=(
+            "tests/recipes/test_actor_critic.py",
+            "tests/advantages/test_temporal.py",
+            "tests/objectives/test_value.py",
+        ),
+        shown=f"{_SAME_ON_POLICY} Observation tokens never leak into GAE.",
+    ),
+    Method(
+        slug="kl_estimators",
+        title="KL estimators: value and gradient",
+        paper=(
+            "Schulman, Approximating KL Divergence, 2020; Tang and Munos, On "
+            "a few pitfalls in KL divergence gradient estimation for RL, "
+            "2025, arXiv:2506.09477"
+        ),
+        functions=(
+            "objectives.regularizers.kl_loss",
+            "objectives.regularizers.kl_reward_penalty",
+            "core.divergences.k1",
+            "core.divergences.k2",
+            "core.divergences.k3",
+            "core.divergences.categorical_kl",
+        ),
+        tests=(
+            "tests/core/test_divergences.py",
+            "tests/objectives/test_regularizers.py",
+        ),
+        shown=(
+            "Mean, variance and expected gradient of each by enumeration: k1 "
+            "as a loss has none, k2 descends KL(p || q), k3 KL(q || p)."
+        ),
+    ),
+)

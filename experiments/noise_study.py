@@ -1,0 +1,84 @@
+"""Exactly solvable studies of learning from verifiers that err.
+
+Run: python -m experiments.noise_study --config=configs/noise_study/sweep.py
+Writes config.json, metrics.jsonl, report.html and figures/ to the run
+directory, and docs/results/<slug>.json with --write_results. A criterion that
+is not met is a result, not an error.
+"""
+
+import pathlib
+
+import ml_collections as mlc
+from absl import app, flags
+from ml_collections import config_flags
+
+from experiments import (
+  noise_appeals,
+  noise_cards,
+  noise_fixed_points,
+  noise_sweep,
+  results,
+  studies,
+)
+from experiments.choices import choose
+
+STUDIES = {
+    "uniform_noise": noise_cards.uniform_noise,
+    "two_verifiers": noise_cards.two_verifiers,
+    "hackable_verifier": noise_cards.hackable_verifier,
+    "kl_fixed_point": noise_fixed_points.kl_fixed_point,
+    "drifting_rates": noise_appeals.drifting_rates,
+    "sweep": noise_sweep.sweep,
+}
+
+_CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Run directory; default runs/noise_study/<name>."
+)
+_WRITE = flags.DEFINE_bool(
+    "write_results", False, "Keep the result in docs/results."
+)
+
+
+def run(
+    config: mlc.ConfigDict,
+    workdir: pathlib.Path,
+    results_dir: pathlib.Path | None = None,
+) -> studies.Study:
+  """Runs one study and writes its files.
+
+  Args:
+    config: `study` names it, `slug` its result, `options` are its arguments.
+    workdir: the run directory.
+    results_dir: where the result is kept; None keeps none.
+
+  Raises:
+    ValueError: if a field holds none of its choices.
+  """
+  function = choose("study", STUDIES, config.study)
+  config = config.to_dict()
+  study = function(**config["options"])
+  studies.publish(
+      study,
+      config,
+      workdir,
+      command=(
+          "python -m experiments.noise_study --config=configs/noise_study/"
+          f"{config['study']}.py --write_results"
+      ),
+      results_dir=results_dir,
+  )
+  return study
+
+
+def main(argv):
+  del argv
+  config = _CONFIG.value
+  workdir = _WORKDIR.value or f"runs/noise_study/{config.study}"
+  kept = results.RESULTS if _WRITE.value else None
+  run(config, pathlib.Path(workdir), kept)
+
+
+if __name__ == "__main__":
+  flags.mark_flag_as_required("config")
+  app.run(main)

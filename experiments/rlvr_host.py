@@ -1,0 +1,140 @@
+"""Chunks of steps with verifiers that read text on the host.
+
+The counterpart of `rlvr_programs.make_program`: sampling and learning are two
+compiled programs, and the verifiers run between them.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import (
+  rlvr_learner,
+  rlvr_policy,
+  rlvr_programs,
+  verifying,
+)
+from experiments.rlvr_learner import Batch, Seen
+from experiments.rlvr_policy import Setup
+from rewardjax.advantages import dynamic_sampling
+from rewardjax.core import random
+from rewardjax.training import loop
+
+
+class HostProgram:
+  """`(agents, problems) -> (agents, metrics)`; see `make_program`."""
+
+  def __init__(
+      self, setup: Setup, verifiers: dict[str, Callable], evaluate: Callable
+  ):
+    """`verifiers` map (problems, rollouts) to `HostVerdicts`, by name."""
+    config = setup.config
+    self._evaluate, self._arms = evaluate, setup.arms
+    self._options, self._verifiers = config.verifier, verifiers
+    self._attempts = config.sampling.max_refills + 1
+
+    def keys(agent):
+      key = jax.random.fold_in(agent.key, agent.train.step)
+      return random.split_named(key, "collect", "learn")
+
+    def sample(agent, attempted):
+      attempt, problems = attempted
+      key = jax.random.fold_in(keys(agent)["collect"], attempt)
+      sample_key, noise_key = jax.random.split(key)
+      params = agent.train.params
+      rollouts = rlvr_policy.sample(setup, sample_key, params, problems)
+      on_tokens = verifying.match_tokens(problems, rollouts, setup.stop_token)
+      return problems, rollouts, on_tokens, noise_key
+
+    def observe(agent, key, reward, kinds):
+      return rlvr_learner.observe(setup, agent.arm, key, reward, kinds)
+
+    learn = rlvr_learner.make_learn(setup)
+    over_all = lambda f: jax.jit(jax.vmap(jax.vmap(f)))
+    self._sample = jax.jit(rlvr_programs.over_agents(sample))
+    self._observe = over_all(observe)
+    self._informative = over_all(rlvr_programs.informative)
+    self._fill = over_all(dynamic_sampling.fill_groups)
+    self._drop_dead = over_all(rlvr_programs.drop_dead)
+    self._learn = over_all(
+        lambda agent, batch: learn(agent, batch, keys(agent)["learn"])
+    )
+    self._programs = (self._sample, self._observe, self._learn)
+
+  def __call__(self, agents, problems):
+    """One chunk of steps; see `make_program`."""
+    metrics = []
+    for i in range(problems.kinds.shape[0]):
+      at_step = jax.tree.map(lambda x: x[i], problems)  # noqa: B023
+      batch, statuses = self._collect(agents, at_step)
+      agents, values = self._learn(agents, batch)
+      metrics.append(values | statuses)
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *metrics)
+    values = loop.reduce_chunk(stacked)
+    values |= self._evaluate(agents.train.params)
+    return agents, rlvr_programs.by_arm(values, self._arms)
+
+  def _cache_size(self) -> int:
+    """Programs compiled so far; the loop counts retraces with it."""
+    return loop.cache_size(self._programs)
+
+  def _collect(self, agents, problems):
+    """One batch, its dead groups refilled as far as the attempts reach."""
+    split = lambda x: x.reshape(
+        x.shape[0], self._attempts, -1, *x.shape[2:]
+    )
+    attempts = jax.tree.map(split, problems)
+    draw = lambda i: self._draw(
+        agents, i, jax.tree.map(lambda x: x[:, i], attempts)
+    )
+    batch, statuses = draw(0)
+    if self._attempts == 1:
+      return batch, statuses
+    live = self._informative(batch)
+    for i in range(1, self._attempts):
+      if jnp.all(live):
+        break
+      fresh, _ = draw(i)
+      filled = self._fill(batch, live, fresh, self._informative(fresh))
+      batch, live = filled.groups, filled.live
+    return self._drop_dead(batch, live), statuses
+
+  def _draw(self, agents, attempt, problems):
+    number = jnp.full(problems.kinds.shape[0], attempt)
+    problems, rollouts, on_tokens, keys = self._sample(
+        agents, (number, problems)
+    )
+    found = {"tokens": verifying.HostVerdicts(on_tokens, {})}
+    for name, verifier in self._verifiers.items():
+      found[name] = verifier(problems, rollouts)
+    judged = found[self._options.name]
+    observed = self._observe(agents, keys, judged.reward, problems.kinds)
+    truth = found[self._options.trusted].reward
+    return Batch(problems, rollouts, Seen(observed, truth)), judged.metrics
+
+
+def make_evaluate(setup: Setup, held_out, trusted: Callable) -> Callable:
+  """`rlvr_programs.make_evaluate` by sampling: what the trusted verifier says.
+
+  Every call draws with the same key, so that curves are comparable.
+  """
+  names = tuple(setup.config.task.kinds)
+  draw = lambda params: rlvr_policy.sample(
+      setup, jax.random.key(0), params, held_out
+  )
+  sample = jax.jit(jax.vmap(jax.vmap(draw)))
+
+  def evaluate(params):
+    rollouts = sample(params)
+    leading = rollouts.truncated.shape[:2]
+    repeat = lambda x: np.broadcast_to(x, leading + x.shape)
+    value, valid = trusted(jax.tree.map(repeat, held_out), rollouts).reward
+    kinds = np.broadcast_to(held_out.kinds[:, None], valid.shape[2:])
+    flat = lambda x: x.reshape(*x.shape[:2], -1)
+    return rlvr_programs.by_kind(
+        flat(value), flat(valid), kinds.ravel(), names
+    )
+
+  return evaluate

@@ -1,0 +1,158 @@
+"""The programs of `experiments.rlvr`, over A arms and S seeds at once.
+
+With a token verifier a whole chunk of steps is one program: sample, verify,
+lie, correct, credit, update, `log_every` times. `rlvr_host` cuts it in two
+around a verifier that reads text.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import ml_collections as mlc
+from jaxtyping import Array, Bool, Key
+
+from experiments import rlvr_appeals, rlvr_learner, rlvr_policy, verifying
+from experiments.rlvr_learner import Agent, Batch, Seen
+from experiments.rlvr_policy import Setup
+from experiments.tasks import Problems
+from rewardjax.advantages import dynamic_sampling, group
+from rewardjax.core import masking, random
+from rewardjax.training import loop
+
+
+def collect(
+    setup: Setup, key: Key[Array, ""], agent: Agent, problems: Problems
+) -> Batch:
+  """Samples, verifies on tokens and lies; pure."""
+  sample_key, noise_key = jax.random.split(key)
+  params = agent.train.params
+  rollouts = rlvr_policy.sample(setup, sample_key, params, problems)
+  truth = verifying.match_tokens(problems, rollouts, setup.stop_token)
+  observed = rlvr_learner.observe(
+      setup, agent.arm, noise_key, truth, problems.kinds
+  )
+  return Batch(problems, rollouts, Seen(observed, truth))
+
+
+def informative(batch: Batch) -> Bool[Array, " B"]:
+  """Groups whose observed outcomes differ: all that the learner can know."""
+  return group.informative(*batch.seen.observed)
+
+
+def drop_dead(batch: Batch, live: Bool[Array, " B"]) -> Batch:
+  """Marks what is not live as invalid, so that it dilutes nothing."""
+  drop = lambda reward: reward._replace(valid=reward.valid & live[:, None])
+  return batch._replace(seen=Seen(*map(drop, batch.seen)))
+
+
+def collect_informative(
+    setup: Setup, key, agent: Agent, problems: Problems
+) -> Batch:
+  """Replaces dead groups by fresh ones, `max_refills` times at most.
+
+  `problems` holds one batch per attempt, one after another. What is still
+  dead in the end is marked invalid.
+  """
+  attempts = setup.config.sampling.max_refills + 1
+  split = lambda x: x.reshape(attempts, -1, *x.shape[1:])
+  batches = jax.tree.map(split, problems)
+  draw = lambda i: collect(
+      setup,
+      jax.random.fold_in(key, i),
+      agent,
+      jax.tree.map(lambda x: x[i], batches),
+  )
+
+  def dead_groups(carry):
+    _, live, attempt = carry
+    return ~jnp.all(live) & (attempt < attempts)
+
+  def refill(carry):
+    batch, live, attempt = carry
+    fresh = draw(attempt)
+    filled = dynamic_sampling.fill_groups(
+        batch, live, fresh, informative(fresh)
+    )
+    return filled.groups, filled.live, attempt + 1
+
+  first = draw(0)
+  batch, live, _ = jax.lax.while_loop(
+      dead_groups, refill, (first, informative(first), 1)
+  )
+  return drop_dead(batch, live)
+
+
+def make_step(setup: Setup) -> Callable[..., tuple[Agent, dict]]:
+  """Returns the pure `(agent, problems) -> (agent, metrics)` of one seed."""
+  learn = rlvr_learner.make_learn(setup)
+  gather = collect_informative if setup.config.sampling.max_refills else collect
+
+  def step(agent: Agent, problems: Problems):
+    key = jax.random.fold_in(agent.key, agent.train.step)
+    keys = random.split_named(key, "collect", "learn")
+    batch = gather(setup, keys["collect"], agent, problems)
+    return learn(agent, batch, keys["learn"])
+
+  return step
+
+
+def over_agents(function: Callable) -> Callable:
+  """Maps `(agent, problems)` over arms and seeds; arms share the problems."""
+  over_seeds = jax.vmap(function)
+  return jax.vmap(over_seeds, in_axes=(0, None))
+
+
+def by_arm(metrics: dict, arms: dict[str, mlc.FrozenConfigDict]) -> dict:
+  """From `{metric: [A, S]}` to `{arm/metric: [S]}`, of those it has."""
+  has = lambda config, name: (
+      name not in rlvr_appeals.METRICS or config.correction.rates == "appeals"
+  )
+  return {
+      f"{arm}/{name}": values[i]
+      for i, (arm, config) in enumerate(arms.items())
+      for name, values in metrics.items()
+      if has(config, name)
+  }
+
+
+def make_program(setup: Setup, evaluate: Callable) -> Callable:
+  """Returns the pure `(agents, problems) -> (agents, metrics)` of a chunk.
+
+  Agents lead with `[A, S]`; problems are `[steps, S, B, ...]`. Metrics are
+  `[S]`, averaged over the steps; those of `evaluate` are of the last one.
+  """
+  chunk = loop.make_chunk(over_agents(make_step(setup)))
+
+  def program(agents, problems):
+    agents, metrics = chunk(agents, problems)
+    metrics |= jax.vmap(evaluate)(agents.train.params)
+    return agents, by_arm(metrics, setup.arms)
+
+  return program
+
+
+def by_kind(values, valid, kinds, names: tuple[str, ...]) -> dict:
+  """Mean of values `[..., B]` over all problems and over each kind."""
+  mean = lambda where: masking.masked_mean(values, valid & where, -1)
+  rows = {"accuracy": mean(jnp.ones(kinds.shape, bool))}
+  if len(names) > 1:
+    for i, name in enumerate(names):
+      rows[f"accuracy/{name}"] = mean(kinds == i)
+  return rows
+
+
+def make_evaluate(setup: Setup, held_out: Problems) -> Callable[..., dict]:
+  """Returns the pure `params [S] -> {metric: [S]}`, without sampling.
+
+  The accuracy is the policy's own probability of the reference answer,
+  averaged over problems: what a token verifier would accept on average.
+  """
+  names = tuple(setup.config.task.kinds)
+  kinds = jnp.asarray(held_out.kinds)
+
+  def evaluate(params):
+    success = rlvr_policy.exact_success(setup, params, held_out)
+    return by_kind(success, jnp.ones(kinds.shape, bool), kinds, names)
+
+  return jax.vmap(evaluate)

@@ -1,0 +1,5 @@
+"""Toy worlds: pure functions of a key and sizes, exact answers beside them."""
+
+from rewardjax.environments import bandits
+
+__all__ = ["bandits"]

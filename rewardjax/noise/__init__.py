@@ -1,0 +1,12 @@
+"""What the score got wrong: channels simulate it, corrections undo it."""
+
+from rewardjax.noise import (
+    appeals,
+    audits,
+    channels,
+    classes,
+    corrections,
+    rates,
+)
+
+__all__ = ["appeals", "audits", "channels", "classes", "corrections", "rates"]

@@ -1,0 +1,187 @@
+"""Sampling G completions of each prompt in one compiled loop.
+
+The model enters as three functions, so any network with a cache fits.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+
+from rewardjax.core import checks, random
+from rewardjax.policies import laws
+from rewardjax.policies.laws import SamplingLaw
+from rewardjax.types import Rollouts
+
+
+class Decoder(NamedTuple):
+  """A language model as three pure functions; `cache` is any pytree.
+
+  prefill: (params, tokens [B, P], mask [B, P], max_len) -> (logits [B, V],
+    cache): reads left-padded prompts; logits are those of the next token.
+    The cache has room for `max_len` tokens (static).
+  repeat: (cache, G) -> cache whose row i is row i // G of the old one.
+  step: (params, tokens [N], cache) -> (logits [N, V], cache): reads one more
+    token per row. It must update the cache in place (`.at[].set`,
+    `dynamic_update_slice`), never rebuild it.
+  """
+
+  prefill: Callable
+  repeat: Callable
+  step: Callable
+
+
+class _State(NamedTuple):
+  index: Int[Array, ""]  # tokens drawn so far
+  token: Int[Array, " N"]  # the last ones
+  done: Bool[Array, " N"]
+  tokens: Int[Array, "N T"]
+  mask: Bool[Array, "N T"]
+  log_probs: Float[Array, "N T"]
+  cache: Any
+
+
+@jax.custom_batching.custom_vmap
+def _any(x):
+  """Whether anything is True, on this and on every mapped axis.
+
+  Under `vmap` a loop whose condition is mapped copies its whole state, the
+  cache with it, at every turn; this condition stays one scalar.
+  """
+  return jnp.any(x)
+
+
+@_any.def_vmap
+def _any_mapped(axis_size, in_batched, x):
+  del axis_size, in_batched
+  return _any(x), False
+
+
+def sample(
+    key: Key[Array, ""],
+    decoder: Any,
+    params: PyTree,
+    prompts: Int[Array, "B P"],
+    prompt_mask: Bool[Array, "B P"],
+    *,
+    num_samples: int,
+    max_new_tokens: int,
+    stop_tokens: tuple[int, ...],
+    law: SamplingLaw = laws.PLAIN,
+    pad_token: int = 0,
+    prompt_ids: Int[Array, " B"] | None = None,
+) -> Rollouts:
+  """Draws `num_samples` completions of each prompt, with their log-probs.
+
+  A prompt is read once for all of its samples. The loop ends when every
+  sample has stopped (under `vmap`: every sample of every member).
+
+  Args:
+    key: consumed. Draw t of sample g of a prompt depends on the key, the
+      prompt's id, g and t only, not on the batch around it.
+    decoder: a `Decoder`, or anything else with its three functions.
+    params: passed to the decoder.
+    prompts: token ids, padded left.
+    prompt_mask: True on real tokens.
+    num_samples: G, samples per prompt (static).
+    max_new_tokens: T, tokens per sample at most (static).
+    stop_tokens: a sample ends with the first of these (static); may be empty.
+    law: the distribution that is drawn from, and of `log_probs`.
+    pad_token: what stands after a stop token.
+    prompt_ids: global example ids; None numbers the rows 0 .. B-1.
+
+  Returns:
+    `Rollouts`; `log_probs` are float32 or wider and 0 where masked.
+
+  Raises:
+    ValueError: if a size is not positive or the law makes no sense.
+  """
+  checks.at_least("sample", 1, num_samples=num_samples)
+  checks.at_least("sample", 1, max_new_tokens=max_new_tokens)
+  laws.check("sample", law)
+  batch, prompt_len = prompts.shape
+  ids = jnp.arange(batch) if prompt_ids is None else prompt_ids
+  keys = _sample_keys(key, ids, num_samples)
+  logits, cache = decoder.prefill(
+      params, prompts, prompt_mask, prompt_len + max_new_tokens
+  )
+  logits = jnp.repeat(logits, num_samples, axis=0)
+  draw = lambda logits, index: _draw(keys, logits, index, law)
+
+  def record(state, logits, cache):
+    """Draws the next token of every row and writes it down."""
+    token, log_prob = draw(logits, state.index)
+    alive = ~state.done
+    token = jnp.where(alive, token, pad_token)
+    log_prob = jnp.where(alive, log_prob, 0.0)
+    write = lambda x, new: jax.lax.dynamic_update_slice_in_dim(
+        x, new[:, None].astype(x.dtype), state.index, axis=1
+    )
+    return _State(
+        state.index + 1,
+        token,
+        state.done | (alive & _is_in(token, stop_tokens)),
+        write(state.tokens, token),
+        write(state.mask, alive),
+        write(state.log_probs, log_prob),
+        cache,
+    )
+
+  def go_on(state):
+    return (state.index < max_new_tokens) & _any(~state.done)
+
+  def advance(state):
+    logits, cache = decoder.step(params, state.token, state.cache)
+    return record(state, logits, cache)
+
+  shape = (batch * num_samples, max_new_tokens)
+  wide = jnp.promote_types(logits.dtype, jnp.float32)
+  empty = _State(
+      jnp.zeros((), jnp.int32),
+      jnp.full(shape[:1], pad_token, prompts.dtype),
+      jnp.zeros(shape[:1], bool),
+      jnp.full(shape, pad_token, prompts.dtype),
+      jnp.zeros(shape, bool),
+      jnp.zeros(shape, wide),
+      None,
+  )
+  first = record(empty, logits, decoder.repeat(cache, num_samples))
+  last = jax.lax.while_loop(go_on, advance, first)
+  group = lambda x: x.reshape(batch, num_samples, *x.shape[1:])
+  return Rollouts(
+      prompts,
+      prompt_mask,
+      group(last.tokens),
+      group(last.mask),
+      group(last.log_probs),
+      group(~last.done),
+  )
+
+
+def _sample_keys(key, ids, num_samples):
+  """Key of sample g of prompt id: [B * G]."""
+  per_prompt = random.keys_by_id(key, ids)
+  fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+  fold = jax.vmap(fold, in_axes=(0, None))
+  return fold(per_prompt, jnp.arange(num_samples)).reshape(-1)
+
+
+def _draw(keys, logits, index, law):
+  """Tokens [N] under the law, and their log-probs."""
+  log_probs = laws.law_logits(law, logits)
+  if laws.is_greedy(law):
+    token = jnp.argmax(log_probs, axis=-1)
+  else:
+    uniforms = jax.vmap(
+        lambda k: jax.random.uniform(jax.random.fold_in(k, index), (2,))
+    )(keys)
+    token = laws.inverse_cdf(log_probs, uniforms)
+  chosen = jnp.take_along_axis(log_probs, token[:, None], axis=-1)
+  return token, chosen[:, 0]
+
+
+def _is_in(token, stop_tokens):
+  stops = jnp.asarray(stop_tokens, token.dtype)
+  return jnp.any(token[:, None] == stops[None], axis=-1)

@@ -1,0 +1,5 @@
+"""Terms added to a reward to say what the score should push."""
+
+from rewardjax.shaping import length
+
+__all__ = ["length"]
