@@ -1,0 +1,109 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rewardjax.advantages import placement
+from tests import variants
+
+NAN = jnp.nan
+# Row 0: steps 0, 0, 2, 2, no step, padding; step 1 has no token.
+# Row 1: a token of no step inside a step, observations, an id out of range.
+IDS = jnp.array([[0, 0, 2, 2, -1, 0], [1, -1, 1, 0, 0, 7]])
+MASK = jnp.array(
+    [
+        [True, True, True, True, True, False],
+        [True, True, True, False, False, True],
+    ]
+)
+STEP_REWARDS = jnp.array([[2.0, NAN, 6.0], [NAN, 4.0, NAN]])
+
+
+@variants.every
+def test_place_last_by_hand(variant):
+  """Pain 12: TRL #3750, #1893 (score on the pad after the stop token)."""
+  mask = jnp.array([[True, True, False], [False, True, False]])
+  mask = jnp.concatenate([mask, jnp.zeros((2, 3), bool)])[:4]
+  rewards = jnp.array([5.0, 3.0, NAN, 7.0])
+  actual = variant(placement.place_last)(rewards, mask)
+  np.testing.assert_array_equal(
+      actual, [[0, 5, 0], [0, 3, 0], [0, 0, 0], [0, 0, 0]]
+  )
+
+
+@variants.every
+@pytest.mark.parametrize(
+    "function,expected",
+    [
+        (placement.every, [[2, 2, 6, 6, 0, 0], [4, 0, 4, 0, 0, 0]]),
+        (placement.step_end, [[0, 2, 0, 6, 0, 0], [0, 0, 4, 0, 0, 0]]),
+        (placement.spread, [[1, 1, 3, 3, 0, 0], [2, 0, 2, 0, 0, 0]]),
+    ],
+)
+def test_step_rewards_by_hand(variant, function, expected):
+  actual = variant(function)(STEP_REWARDS, IDS, MASK)
+  np.testing.assert_array_equal(actual, expected)
+
+
+STEPS = [placement.every, placement.step_end, placement.spread]
+
+
+@pytest.mark.parametrize("function", STEPS)
+def test_steps_of_unknown_reward_are_left_out(function):
+  rewards = jnp.array([[NAN, 1.0, 6.0], [NAN, 4.0, 0.0]])
+  known = jnp.array([[False, True, True], [True, True, True]])
+  total = lambda r: jnp.sum(function(r, IDS, MASK, known))
+  actual = function(rewards, IDS, MASK, known)
+  np.testing.assert_array_equal(actual[0, :2], 0.0)
+  slope = jax.grad(total)(rewards)
+  assert np.all(np.isfinite(slope)) and slope[0, 0] == 0.0
+  tokens = 2.0 if function is placement.every else 1.0
+  np.testing.assert_array_equal(slope, [[0, 0, tokens], [0, tokens, 0]])
+
+
+@pytest.mark.parametrize("function", [placement.step_end, placement.spread])
+def test_the_sum_over_time_is_the_sum_over_steps(function):
+  random = np.random.default_rng(0)
+  ids = jnp.array(np.sort(random.integers(0, 4, (3, 2, 12)), -1))
+  mask = jnp.array(random.random((3, 2, 12)) < 0.8)
+  rewards = jnp.array(random.normal(size=(3, 2, 4)))
+  present = jnp.any(jax.nn.one_hot(ids, 4, dtype=bool) & mask[..., None], -2)
+  expected = jnp.sum(jnp.where(present, rewards, 0.0), -1)
+  actual = jnp.sum(function(rewards, ids, mask), -1)
+  np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+def test_one_step_is_the_whole_sequence():
+  mask = MASK[:1]
+  reward = jnp.array([[3.0]])
+  ids = jnp.zeros((1, 6), int)
+  np.testing.assert_array_equal(
+      placement.step_end(reward, ids, mask),
+      placement.place_last(reward[:, 0], mask),
+  )
+
+
+def test_gradient_of_place_last():
+  mask = jnp.array([[True, True], [False, False]])
+  slope = jax.grad(lambda r: jnp.sum(placement.place_last(r, mask)))(
+      jnp.array([1.0, NAN])
+  )
+  np.testing.assert_array_equal(slope, [1.0, 0.0])
+
+
+@pytest.mark.parametrize("function", [*STEPS, placement.place_last])
+def test_widens_bfloat16(function):
+  if function is placement.place_last:
+    actual = function(jnp.ones(2, jnp.bfloat16), MASK)
+  else:
+    actual = function(jnp.ones((2, 3), jnp.bfloat16), IDS, MASK)
+  assert actual.dtype == jnp.float32
+
+
+def test_names_bad_arguments(no_jaxtyping):
+  with pytest.raises(ValueError, match="place_last: mask must be"):
+    placement.place_last(jnp.ones(3), MASK)
+  with pytest.raises(ValueError, match="step_rewards must be"):
+    placement.every(jnp.ones((3, 2)), IDS, MASK)
+  with pytest.raises(ValueError, match="'step_ids': \\(2, 6\\), 'mask'"):
+    placement.spread(STEP_REWARDS, IDS, MASK[:, :5])

@@ -1,0 +1,110 @@
+"""One small batch with everything that goes wrong in it, in NumPy float64."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rewardjax.types import Reward, Rollouts
+
+
+class Batch(NamedTuple):
+  """Arrays `[B, G, T]` and `[B, G]`; masked entries hold 0."""
+
+  log_probs: np.ndarray
+  behavior: np.ndarray
+  reference: np.ndarray
+  values: np.ndarray
+  behavior_values: np.ndarray
+  mask: np.ndarray
+  rewards: np.ndarray
+  valid: np.ndarray
+  truncated: np.ndarray
+  bootstrap: np.ndarray
+
+  @property
+  def counted(self) -> np.ndarray:
+    """Tokens of samples whose reward is known."""
+    return self.mask & self.valid[..., None]
+
+
+def make(seed: int = 0) -> Batch:
+  """Four groups: mixed, equal rewards, one valid sample, graded rewards.
+
+  Lengths run from 1 to 6; one sample has an observation in its middle.
+  """
+  random = np.random.default_rng(seed)
+  shape = (4, 4, 6)
+  lengths = random.integers(2, 7, shape[:2])
+  lengths[0, 0], lengths[0, 1] = 1, 6
+  mask = np.arange(6) < lengths[..., None]
+  mask[0, 1, 2] = False
+  behavior = -random.random(shape) - 0.1
+  rewards = np.array(
+      [
+          [1.0, 0.0, 0.0, 1.0],
+          [1.0, 1.0, 1.0, 1.0],
+          [1.0, 0.0, 0.0, 0.0],
+          [0.2, 0.4, 0.9, 0.5],
+      ]
+  )
+  valid = np.ones(shape[:2], bool)
+  valid[0, 3] = valid[2, 1] = valid[2, 2] = valid[2, 3] = False
+  return Batch(
+      log_probs=behavior + random.normal(size=shape) * 0.3,
+      behavior=behavior,
+      reference=behavior + random.normal(size=shape) * 0.4,
+      values=random.random(shape),
+      behavior_values=random.random(shape),
+      mask=mask,
+      rewards=rewards,
+      valid=valid,
+      truncated=lengths == 6,
+      bootstrap=random.random(shape[:2]),
+  )
+
+
+def poison(batch: Batch, value: float = np.nan) -> Batch:
+  """Replaces everything that must not be read."""
+  token = lambda x: np.where(batch.counted, x, value)
+  return batch._replace(
+      log_probs=token(batch.log_probs),
+      behavior=token(batch.behavior),
+      reference=token(batch.reference),
+      values=token(batch.values),
+      behavior_values=token(batch.behavior_values),
+      rewards=np.where(batch.valid, batch.rewards, value),
+      bootstrap=np.where(batch.truncated, batch.bootstrap, value),
+  )
+
+
+def rollouts(batch: Batch) -> Rollouts:
+  b = batch.mask.shape[0]
+  return Rollouts(
+      prompts=jnp.zeros((b, 2), int),
+      prompt_mask=jnp.ones((b, 2), bool),
+      tokens=jnp.zeros(batch.mask.shape, int),
+      mask=jnp.asarray(batch.mask),
+      log_probs=jnp.asarray(batch.behavior),
+      truncated=jnp.asarray(batch.truncated),
+  )
+
+
+def reward(batch: Batch) -> Reward:
+  return Reward(jnp.asarray(batch.rewards), jnp.asarray(batch.valid))
+
+
+def take(tree, rows):
+  """Single samples as groups of one, `[len(rows), 1, ...]`."""
+  rows = jnp.asarray(rows)
+  flat = lambda x: jnp.asarray(x).reshape(-1, *x.shape[2:])
+  return jax.tree.map(lambda x: flat(x)[rows][:, None], tree)
+
+
+def take_rollouts(batch: Batch, rows) -> Rollouts:
+  """The rollouts of some samples, each a group of its own."""
+  whole = rollouts(batch)
+  samples = whole._replace(prompts=None, prompt_mask=None)
+  prompts = jnp.zeros((len(rows), 2), int)
+  return take(samples, rows)._replace(prompts=prompts, prompt_mask=prompts == 0)
