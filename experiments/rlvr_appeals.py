@@ -67,19 +67,15 @@ def recheck(
   count = lambda function, picked: function(
       labels[0], picked, *labels[1:], num_kinds=num_kinds
   )
-  before = estimate(state, options)
+  appeal = count(appeals.appeal_counts, appealed)
+  audit = count(appeals.audit_counts, audited)
+  # Each takes the other's counts, never its estimate.
   state = RateState(
       appeals.update_appeals(
-          state.rejected,
-          count(appeals.appeal_counts, appealed),
-          false_positive=jnp.minimum(before.false_positive, 0.95),
-          decay=options.decay,
+          state.rejected, appeal, audits=audit, decay=options.decay
       ),
       appeals.update_audits(
-          state.accepted,
-          count(appeals.audit_counts, audited),
-          false_negative=jnp.minimum(before.false_negative, 0.95),
-          decay=options.decay,
+          state.accepted, audit, appeals=appeal, decay=options.decay
       ),
   )
   rates, value = estimate(state, options), observed.value

@@ -11,11 +11,9 @@ What to do with the judge's answers is a choice between two:
   B. `overrule` the labels, and correct with `corrections.post_appeal_rates`.
 Doing B with the rates of A corrects twice.
 
-Audits of accepted samples give rho0 in the same way, as the mirror image:
-`choose_audits`, `audit_counts`, `update_audits`, `false_positive_rate`. Each
-update takes the other rate; alternating the two from any start converges when
-the verifier's J > 0, since an error shrinks by
-rho0 rho1 / ((1 - rho0) (1 - rho1)) < 1 each round.
+Audits of accepted samples give rho0 in the mirror: `choose_audits`,
+`audit_counts`, `update_audits`, `false_positive_rate`. With both, give each
+update the counts of the other, and no rate needs to be known before.
 
 References:
   Cai et al., "Reinforcement Learning with Verifiable yet Noisy Rewards under
@@ -206,44 +204,53 @@ def update_appeals(
     counts: AppealCounts,
     *,
     false_positive: Scalar | Float[Array, "*K"] = 0.0,
+    audits: AppealCounts | None = None,
     judge_rates: NoiseRates = TRUSTED,
     decay: Scalar = 0.9,
 ) -> AppealState:
   """Adds one batch to the decayed counts of right samples.
 
-      tau = rogan_gladen(accepted / appealed, judge_rates)
-      FN = negatives tau
-      TP = max((positives - rho0 (n - FN)) / (1 - rho0), 0)
+      FN = negatives tau,  tau = rogan_gladen(accepted / appealed, judge_rates)
+      TP = max((positives - rho0 (n - FN)) / (1 - rho0), 0),  or, with audits,
+      TP = positives - those that audits say are wrong
 
   Args:
     state: what was seen before.
     counts: of this batch, over all devices.
     false_positive: rho0 of the verifier; taken as 0, false positives count as
-      right samples and rho1 comes out too low.
+      right samples and rho1 comes out too low. Not an estimate that was made
+      from rho1: two such estimates can hold one another far off.
+    audits: `audit_counts` of the same batch, in place of `false_positive`.
     judge_rates: (j0, j1) of the judge.
     decay: what the old counts are multiplied by; 1 never forgets.
 
   Returns:
-    The new state; the old one where nothing was appealed. (Adding positives
+    The new state; the old one where some verdict went unchecked, that is
+    where there were rejected samples and none was appealed. (Adding positives
     without their false negatives would pull rho1 down.)
 
   Raises:
-    ValueError: if a rate or `decay` given as a Python number is not in [0, 1].
+    ValueError: if a rate or `decay` given as a Python number is not in [0, 1],
+      or both `false_positive` and `audits` are given.
   """
-  checks.within(
-      "update_appeals", 0.0, 1.0, high_open=True, false_positive=false_positive
-  )
-  checks.probability("update_appeals", decay=decay)
-  share = masking.safe_divide(counts.accepted, counts.appealed)
-  missed = counts.negatives * rates.rogan_gladen(share, judge_rates)
-  wrong_or_found = counts.negatives + counts.positives - missed
-  found = masking.safe_divide(
-      counts.positives - false_positive * wrong_or_found,
-      jnp.asarray(1 - false_positive),
-  )
-  found = jnp.maximum(found, 0.0)
-  seen = counts.appealed > 0
-  add = lambda old, new: jnp.where(seen, decay * old + new, old)
+  where = "update_appeals"
+  checks.within(where, 0.0, 1.0, high_open=True, false_positive=false_positive)
+  checks.probability(where, decay=decay)
+  missed, known = _overturned(counts, judge_rates)
+  if audits is None:
+    n = counts.negatives + counts.positives
+    found = masking.safe_divide(
+        counts.positives - false_positive * (n - missed),
+        jnp.asarray(1 - false_positive),
+    )
+    found = jnp.maximum(found, 0.0)
+  elif isinstance(false_positive, int | float) and false_positive == 0:
+    wrong, audited = _overturned(audits, _mirror_rates(judge_rates))
+    found, known = counts.positives - wrong, known & audited
+  else:
+    raise ValueError(f"{where}: false_positive and audits exclude each other.")
+  known &= counts.negatives + counts.positives > 0
+  add = lambda old, new: jnp.where(known, decay * old + new, old)
   return AppealState(
       add(state.false_negatives, missed), add(state.true_positives, found)
   )
@@ -254,19 +261,21 @@ def update_audits(
     counts: AppealCounts,
     *,
     false_negative: Scalar | Float[Array, "*K"] = 0.0,
+    appeals: AppealCounts | None = None,
     judge_rates: NoiseRates = TRUSTED,
     decay: Scalar = 0.9,
 ) -> AuditState:
   """`update_appeals` in the mirror: adds one batch of wrong samples.
 
-  Takes the counts of `audit_counts` and rho1; `judge_rates` as usual.
+  Takes the counts of `audit_counts`, and rho1 or the counts of
+  `appeal_counts`; `judge_rates` as usual.
   """
-  j0, j1 = judge_rates
   mirrored = update_appeals(
       AppealState(*state),
       counts,
       false_positive=false_negative,
-      judge_rates=NoiseRates(j1, j0),
+      audits=appeals,
+      judge_rates=_mirror_rates(judge_rates),
       decay=decay,
   )
   return AuditState(*mirrored)
@@ -307,6 +316,17 @@ def overrule(
   return jnp.where(rechecked, accepted, observed)
 
 
+def _overturned(counts: AppealCounts, judge_rates: NoiseRates):
+  """How many verdicts are wrong in truth, and where that is known."""
+  share = masking.safe_divide(counts.accepted, counts.appealed)
+  wrong = counts.negatives * rates.rogan_gladen(share, judge_rates)
+  return wrong, (counts.appealed > 0) | (counts.negatives == 0)
+
+
 def _mirror(labels: Array) -> Array:
   """Swaps right and wrong; NaN stays NaN."""
   return 1 - channels.as_numbers(labels)
+
+
+def _mirror_rates(rates: NoiseRates) -> NoiseRates:
+  return NoiseRates(rates.false_negative, rates.false_positive)
