@@ -35,12 +35,15 @@ class Method(NamedTuple):
 
 _RECIPES = "recipes.policy_gradient"
 _SURROGATES = "objectives.policy_gradient"
-_RECIPE_TEST = "tests/recipes/test_policy_gradient.py"
 _GROUP_TEST = "tests/advantages/test_group.py"
 _SURROGATE_TEST = "tests/objectives/test_policy_gradient.py"
-_SAME_ON_POLICY = (
+_EQUAL = (
     "Equal to the formula in plain NumPy loops; padding, permutation and "
     "microbatches change nothing."
+)
+_RECIPE_TESTS = (
+    "tests/recipes/test_policy_gradient.py",
+    "tests/recipes/test_invariance.py",
 )
 
 METHODS = (
@@ -64,14 +67,26 @@ METHODS = (
         tests=(
             "tests/noise/test_channels.py",
             "tests/noise/test_corrections.py",
+            "tests/noise/test_classes.py",
+            "tests/noise/test_rates.py",
             "tests/noise/test_appeals.py",
+            "tests/noise/test_theorem.py",
         ),
         shown=(
-            "Unbiased by enumeration, per prompt and per sample; with one "
-            "constant pair of rates it changes nothing but the step size, and "
-            "nothing at all after standardisation: `docs/noise.md`."
+            "Unbiased by enumeration, also where rates differ between prompts "
+            "or answers. With one constant pair of rates it changes only the "
+            "step size, and after standardisation nothing: `docs/noise.md`."
         ),
-        configs=("configs/rlvr/noisy_verifier.py",),
+        configs=(
+            "configs/rlvr/noisy_verifier.py",
+            "configs/rlvr/constant_rates.py",
+            "configs/noise_study/uniform_noise.py",
+            "configs/noise_study/two_verifiers.py",
+            "configs/noise_study/hackable_verifier.py",
+            "configs/noise_study/kl_fixed_point.py",
+            "configs/noise_study/drifting_rates.py",
+            "configs/noise_study/sweep.py",
+        ),
         results=("noise_study", "noisy_verifier"),
     ),
     Method(
@@ -111,8 +126,8 @@ METHODS = (
             "objectives.regularizers.kl_reward_penalty",
             "core.reduction.sequence_sum_mean",
         ),
-        tests=(_RECIPE_TEST, "tests/advantages/test_temporal.py"),
-        shown=f"{_SAME_ON_POLICY} Unbiased by enumeration.",
+        tests=(*_RECIPE_TESTS, "tests/advantages/test_temporal.py"),
+        shown=f"{_EQUAL} Unbiased by enumeration.",
     ),
     Method(
         slug="reinforce_pp",
@@ -125,8 +140,8 @@ METHODS = (
             "core.masking.masked_whiten",
             "core.reduction.token_mean",
         ),
-        tests=(_RECIPE_TEST, "tests/core/test_masking.py"),
-        shown=f"{_SAME_ON_POLICY} Whitening leaves padding out.",
+        tests=(*_RECIPE_TESTS, "tests/core/test_masking.py"),
+        shown=f"{_EQUAL} Whitening leaves padding out.",
     ),
     Method(
         slug="reinforce_pp_baseline",
@@ -139,8 +154,8 @@ METHODS = (
             "core.masking.masked_whiten",
             "core.reduction.token_mean",
         ),
-        tests=(_RECIPE_TEST, _GROUP_TEST),
-        shown=_SAME_ON_POLICY,
+        tests=(*_RECIPE_TESTS, _GROUP_TEST),
+        shown=_EQUAL,
     ),
     Method(
         slug="rloo",
@@ -153,8 +168,8 @@ METHODS = (
             f"{_SURROGATES}.clipped_surrogate",
             "core.reduction.sequence_mean",
         ),
-        tests=(_RECIPE_TEST, _GROUP_TEST, _SURROGATE_TEST),
-        shown=f"{_SAME_ON_POLICY} Unbiased by enumeration for two or more.",
+        tests=(*_RECIPE_TESTS, _GROUP_TEST, _SURROGATE_TEST),
+        shown=f"{_EQUAL} Unbiased by enumeration for two or more.",
         differs=(
             "Clips the ratio; at the policy that sampled this changes nothing."
         ),
@@ -171,9 +186,9 @@ METHODS = (
             "objectives.regularizers.kl_loss",
             "core.reduction.sequence_mean",
         ),
-        tests=(_RECIPE_TEST, _GROUP_TEST, _SURROGATE_TEST),
+        tests=(*_RECIPE_TESTS, _GROUP_TEST, _SURROGATE_TEST),
         shown=(
-            f"{_SAME_ON_POLICY} Unmoved by any affine map of the rewards; "
+            f"{_EQUAL} Unmoved by scale and offset of the rewards; "
             "prompts are weighted by their success rate as enumeration says."
         ),
         differs=(
@@ -194,8 +209,8 @@ METHODS = (
             f"{_SURROGATES}.clipped_surrogate",
             "core.reduction.fixed_length_mean",
         ),
-        tests=(_RECIPE_TEST, _GROUP_TEST, "tests/core/test_reduction.py"),
-        shown=_SAME_ON_POLICY,
+        tests=(*_RECIPE_TESTS, _GROUP_TEST, "tests/core/test_reduction.py"),
+        shown=_EQUAL,
     ),
     Method(
         slug="dapo",
@@ -210,12 +225,12 @@ METHODS = (
             "core.reduction.token_mean",
         ),
         tests=(
-            _RECIPE_TEST,
+            *_RECIPE_TESTS,
             "tests/advantages/test_dynamic_sampling.py",
             "tests/shaping/test_length.py",
         ),
         shown=(
-            f"{_SAME_ON_POLICY} Groups are judged by the outcome, before the "
+            f"{_EQUAL} Groups are judged by the outcome, before the "
             "length penalty."
         ),
     ),
@@ -232,8 +247,8 @@ METHODS = (
             "advantages.group.standardized",
             "core.reduction.sequence_mean",
         ),
-        tests=(_RECIPE_TEST, _SURROGATE_TEST),
-        shown=_SAME_ON_POLICY,
+        tests=(*_RECIPE_TESTS, _SURROGATE_TEST),
+        shown=_EQUAL,
     ),
     Method(
         slug="cispo",
@@ -245,8 +260,8 @@ METHODS = (
             "advantages.group.standardized",
             "core.reduction.token_mean",
         ),
-        tests=(_RECIPE_TEST, _SURROGATE_TEST),
-        shown=f"{_SAME_ON_POLICY} No token loses its gradient.",
+        tests=(*_RECIPE_TESTS, _SURROGATE_TEST),
+        shown=f"{_EQUAL} No token loses its gradient.",
     ),
     Method(
         slug="ppo",
@@ -263,11 +278,12 @@ METHODS = (
             "core.masking.masked_whiten",
         ),
         tests=(
-            "tests/recipes/test_actor_critic.py",
+            *_RECIPE_TESTS,
+            "tests/recipes/test_credit.py",
             "tests/advantages/test_temporal.py",
             "tests/objectives/test_value.py",
         ),
-        shown=f"{_SAME_ON_POLICY} Observation tokens never leak into GAE.",
+        shown=f"{_EQUAL} Observation tokens never leak into GAE.",
     ),
     Method(
         slug="kl_estimators",

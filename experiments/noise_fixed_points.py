@@ -89,7 +89,7 @@ def kl_fixed_point(
     )
     right = paths[name] @ np.asarray(clean)
     lines[name] = right
-    errors[name] = np.max(np.abs(paths[name][:, -1] - law), -1)
+    errors[name] = np.max(np.abs(paths[name][:, -1] - np.asarray(law)), -1)
     rows.append(mean_row(name, "P(right)", right[:, -1]))
     rows.append(mean_row(name, "largest error", errors[name]))
   optimum = jnp.exp(

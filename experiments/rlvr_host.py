@@ -122,7 +122,7 @@ def make_evaluate(setup: Setup, held_out, trusted: Callable) -> Callable:
   """
   names = tuple(setup.config.task.kinds)
   draw = lambda params: rlvr_policy.sample(
-      setup, jax.random.key(0), params, held_out
+      setup, jax.random.key(0), params, jax.tree.map(jnp.asarray, held_out)
   )
   sample = jax.jit(jax.vmap(jax.vmap(draw)))
 

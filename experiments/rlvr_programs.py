@@ -149,7 +149,8 @@ def make_evaluate(setup: Setup, held_out: Problems) -> Callable[..., dict]:
   averaged over problems: what a token verifier would accept on average.
   """
   names = tuple(setup.config.task.kinds)
-  kinds = jnp.asarray(held_out.kinds)
+  held_out = jax.tree.map(jnp.asarray, held_out)
+  kinds = held_out.kinds
 
   def evaluate(params):
     success = rlvr_policy.exact_success(setup, params, held_out)

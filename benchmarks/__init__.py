@@ -1,0 +1,1 @@
+"""Measurements that back the budgets of the documentation."""

@@ -1,0 +1,284 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from rewardjax.core import masking
+from rewardjax.core.masking import Mean
+from tests import variants
+
+NAN, INF = jnp.nan, jnp.inf
+X = jnp.array([[1.0, 4.0, NAN, 7.0], [INF, NAN, 5.0, -INF]])
+MASK = jnp.array([[True, True, False, True], [False, False, True, False]])
+NOTHING = jnp.zeros((2, 4), bool)
+
+
+def by_row(function, **options):
+  return lambda x, mask: function(x, mask, -1, **options)
+
+
+@variants.every
+def test_sum_mean_and_variance_by_hand(variant):
+  total = variant(by_row(masking.masked_sum))(X, MASK)
+  np.testing.assert_allclose(total, [12, 5])
+  mean = variant(by_row(masking.masked_mean))(X, MASK)
+  np.testing.assert_allclose(mean, [4, 5])
+  # Deviations -3, 0, 3; a lone value does not vary.
+  biased = variant(by_row(masking.masked_variance))(X, MASK)
+  np.testing.assert_allclose(biased, [6, 0])
+  unbiased = variant(by_row(masking.masked_variance, ddof=1))(X, MASK)
+  np.testing.assert_allclose(unbiased, [9, 0])
+  n = variant(by_row(masking.count))(X, MASK)
+  np.testing.assert_array_equal(n, [3, 1])
+
+
+@variants.every
+def test_whiten_by_hand(variant):
+  actual = variant(by_row(masking.masked_whiten))(X, MASK)
+  np.testing.assert_allclose(actual, [[-1, 0, 0, 1], [0, 0, 0, 0]], rtol=1e-6)
+  keep_mean = by_row(masking.masked_whiten, shift_mean=False)
+  actual = variant(keep_mean)(X, MASK)
+  np.testing.assert_allclose(actual, [[3, 4, 0, 5], [0, 0, 5, 0]], rtol=1e-6)
+
+
+@variants.every
+def test_fill_constant_and_divide_by_hand(variant):
+  filled = variant(lambda x, m: masking.fill_masked(x, m, -2))(X, MASK)
+  np.testing.assert_array_equal(filled, [[1, 4, -2, 7], [-2, -2, 5, -2]])
+  constant = variant(by_row(masking.is_constant))(X, MASK)
+  np.testing.assert_array_equal(constant, [[False], [True]])
+  y = jnp.array([[2.0, 0.0], [0.0, 4.0]])
+  ratio = variant(masking.safe_divide)(jnp.ones((2, 2)), y)
+  np.testing.assert_array_equal(ratio, [[0.5, 0], [0, 0.25]])
+
+
+def test_is_constant_looks_at_valid_entries_of_either_sign():
+  for value in (-2.0, 2.0):
+    x = jnp.array([value, value, NAN])
+    assert masking.is_constant(x, jnp.array([True, True, False]), -1)
+    assert not masking.is_constant(x.at[2].set(0.0), None, -1)
+
+
+@variants.every
+def test_mean_record_by_hand(variant):
+  rows = lambda x, m: jax.vmap(Mean.of)(x, m)
+  if variant is variants.vmapped:
+    rows = Mean.of
+  total, weight = variant(rows)(X, MASK)
+  np.testing.assert_array_equal(total, [12, 5])
+  np.testing.assert_array_equal(weight, [3, 1])
+
+
+def reduced(x, mask, axis, keepdims):
+  """Every reduction, in one function that compiles once."""
+  args = (x, mask, axis, keepdims)
+  return {
+      "count": masking.count(*args),
+      "sum": masking.masked_sum(*args),
+      "mean": masking.masked_mean(*args),
+      "variance": masking.masked_variance(*args, ddof=1),
+  }
+
+
+def reduced_in_numpy(x, mask, axis, keepdims):
+  """The same in float64."""
+  n = np.sum(mask, axis, keepdims=True)
+  total = np.sum(x, axis, where=mask, keepdims=True)
+  mean = total / np.maximum(n, 1)
+  squares = np.sum((x - mean) ** 2, axis, where=mask, keepdims=True)
+  variance = squares / np.maximum(n - 1, 1)
+  results = {"count": n, "sum": total, "mean": mean, "variance": variance}
+  if keepdims:
+    return results
+  return {name: np.squeeze(y, axis) for name, y in results.items()}
+
+
+@pytest.mark.parametrize("axis", [None, 0, -1, (0, 2), (-2, -1)])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_every_axis_agrees_with_float64_numpy(axis, keepdims):
+  random = np.random.default_rng(0)
+  x = random.normal(size=(2, 3, 4))
+  mask = random.random(x.shape) < 0.6
+  wild = jnp.asarray(np.where(mask, x, np.nan), jnp.float32)
+  calls = ((wild, jnp.asarray(mask)), (jnp.asarray(x, jnp.float32), None))
+  for (given, given_mask), real in zip(calls, (mask, np.ones_like(mask))):
+    actual = jax.jit(reduced, static_argnums=(2, 3))(
+        given, given_mask, axis, keepdims
+    )
+    expected = reduced_in_numpy(x, real, axis, keepdims)
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+      assert actual[name].shape == value.shape
+      np.testing.assert_allclose(actual[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_whiten_gives_mean_zero_and_variance_one_on_valid_entries():
+  random = np.random.default_rng(0)
+  x = jnp.asarray(random.normal(size=(5, 3, 4)) * 3 + 7, jnp.float32)
+  mask = jnp.asarray(random.random(x.shape) < 0.7)
+  whiten = lambda x: masking.masked_whiten(x, mask, (0, 2), epsilon=0.0)
+  z = np.asarray(jax.jit(whiten)(x), np.float64)
+  moments = reduced_in_numpy(z, np.asarray(mask), (0, 2), False)
+  np.testing.assert_allclose(moments["mean"], np.zeros(3), atol=1e-6)
+  np.testing.assert_allclose(moments["variance"], np.ones(3), rtol=1e-5)
+  assert np.all(z[~np.asarray(mask)] == 0)
+
+
+def test_whiten_over_all_action_tokens_of_a_batch():
+  """Three answers of 3, 4, 2 tokens, with 1, 0, 0 on each of their tokens."""
+  mask = jnp.asarray(np.arange(4) < np.array([[3], [4], [2]]))
+  x = jnp.broadcast_to(jnp.array([[1.0], [0.0], [0.0]]), (3, 4))
+  # mean 1/3; variance (3 * 4/9 + 6 * 1/9) / 8 = 1/4.
+  expected = np.where(mask, np.array([[4 / 3], [-2 / 3], [-2 / 3]]), 0)
+  np.testing.assert_allclose(masking.masked_whiten(x, mask), expected, 1e-6)
+
+
+def test_gradients_in_closed_form_and_zero_on_masked_nan():
+  weights = jnp.array([2.0, 1.0])
+  total = lambda f: jax.jit(jax.grad(lambda x: weights @ f(x, MASK)))(X)
+  actual = total(by_row(masking.masked_sum))
+  np.testing.assert_allclose(actual, [[2, 2, 0, 2], [0, 0, 1, 0]])
+  actual = total(by_row(masking.masked_mean))
+  expected = [[2 / 3, 2 / 3, 0, 2 / 3], [0, 0, 1, 0]]
+  np.testing.assert_allclose(actual, expected, rtol=1e-6)
+  # 2 (x - mean) / (n - 1), times the weight 2.
+  actual = total(by_row(masking.masked_variance, ddof=1))
+  np.testing.assert_allclose(actual, [[-6, 0, 0, 6], [0, 0, 0, 0]], rtol=1e-6)
+
+
+def test_gradients_by_finite_differences():
+  x = jnp.array([[1.0, 4.0, 99.0, 7.5], [0.5, 9.0, 5.0, -2.0]])
+  mask = MASK.at[1, 0].set(True)
+  check = lambda f, *args: check_grads(
+      # Also turns into jax arrays the NumPy arrays that check_grads passes.
+      jax.jit(f),
+      args,
+      order=1,
+      modes=["rev"],
+      rtol=1e-2,
+      atol=1e-2,
+  )
+  check(lambda x: masking.masked_whiten(x, mask, -1), x)
+  check(lambda x: masking.masked_whiten(x, mask, 0, shift_mean=False), x)
+  check(masking.safe_divide, x, x + 3)
+
+
+@pytest.mark.parametrize("epsilon", [0, 0.0, 1e-8])
+def test_whiten_gradient_is_finite_where_nothing_varies(epsilon):
+  x = jnp.where(MASK, 0.3, NAN)
+  whiten = lambda x: masking.masked_whiten(x, MASK, -1, epsilon=epsilon)
+  actual, pull_back = jax.vjp(whiten, x)
+  np.testing.assert_array_equal(actual, np.zeros((2, 4)))
+  (gradient,) = pull_back(jnp.full((2, 4), 5.0))
+  np.testing.assert_array_equal(gradient, np.zeros((2, 4)))
+
+
+def test_whiten_takes_a_traced_epsilon():
+  whiten = lambda e: masking.masked_whiten(X, MASK, -1, epsilon=e)[0, 3]
+  np.testing.assert_allclose(jax.jit(whiten)(7.0), 3 / 4, rtol=1e-6)
+
+
+def test_divide_by_zero_has_zero_value_and_gradient():
+  divide = jax.grad(masking.safe_divide, (0, 1))
+  gradient = divide(jnp.array(3.0), jnp.zeros(()))
+  np.testing.assert_array_equal(gradient, [0, 0])
+
+
+def test_weight_zero_and_one_give_zero_not_nan():
+  """Pain 8 (TRL #3248, NeMo-RL #158): all completions masked gave 0/0."""
+  one = NOTHING.at[:, 1].set(True)
+  x = jnp.where(one, 3.0, NAN)
+  for mask, expected in ((NOTHING, 0), (one, 3)):
+    mean, gradient = jax.value_and_grad(masking.masked_mean)(x, mask)
+    np.testing.assert_array_equal(mean, expected)
+    assert jnp.all(jnp.isfinite(gradient))
+    np.testing.assert_array_equal(masking.masked_variance(x, mask, ddof=1), 0)
+    np.testing.assert_array_equal(Mean.of(x, mask).value, expected)
+  np.testing.assert_array_equal(masking.masked_whiten(x, one, -1), 0.0)
+
+
+def test_no_rounding_residue_where_all_entries_are_equal():
+  """Pain 3 (NeMo-RL #4161, #4158): fp32 std left 1e-4 where truth is 0."""
+  for value in (0.1, 1 / 3, 1e4 + 0.1, -7.3e7):
+    x = jnp.full((2, 7), value)
+    variance = masking.masked_variance(x, None, -1, ddof=1)
+    np.testing.assert_array_equal(variance, [0, 0])
+    np.testing.assert_array_equal(masking.masked_whiten(x, None, -1), 0 * x)
+
+
+def test_variance_keeps_its_digits_far_from_zero():
+  x = 4096 + jnp.arange(64, dtype=jnp.float32) / 64
+  expected = np.var(np.asarray(x, np.float64))
+  np.testing.assert_allclose(masking.masked_variance(x), expected, rtol=1e-5)
+
+
+def test_bfloat16_accumulates_in_float32():
+  x = jnp.arange(512, dtype=jnp.bfloat16)
+  reference = np.asarray(x, np.float64)
+  for dtype_rule in ("standard", "strict"):
+    with jax.numpy_dtype_promotion(dtype_rule):
+      mean = masking.masked_mean(x)
+      variance = masking.masked_variance(x)
+      assert Mean.of(x).total.dtype == mean.dtype == jnp.float32
+  np.testing.assert_allclose(mean, reference.mean(), rtol=1e-6)
+  np.testing.assert_allclose(variance, reference.var(), rtol=1e-5)
+
+
+def test_float64_stays_float64():
+  with jax.enable_x64(True):
+    x = jnp.asarray(X, jnp.float64)
+    assert masking.masked_whiten(x, MASK, -1).dtype == jnp.float64
+    assert Mean.of(x, MASK).weight.dtype == jnp.float64
+    x = 1 + jnp.arange(4.0) * 1e-12
+    expected = np.var(np.asarray(x))
+    np.testing.assert_allclose(masking.masked_variance(x), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
+def test_empty_arrays_reduce_to_zero(shape):
+  x = jnp.zeros(shape)
+  reduce = jax.jit(reduced, static_argnums=(2, 3))
+  for axis in (None, -1):
+    for value in reduce(x, None, axis, False).values():
+      np.testing.assert_array_equal(value, 0)
+  assert masking.masked_whiten(x, None, -1).shape == shape
+
+
+def test_means_of_any_split_merge_to_the_whole():
+  """Pain 1 (TRL #3231, #7206): 100 tokens at 2.0 and 900 at 0.5 gave 1.25."""
+  merged = Mean.of(jnp.full(100, 2.0)).merge(Mean.of(jnp.full(900, 0.5)))
+  np.testing.assert_allclose(merged.value, 0.65, rtol=1e-6)
+  flat, mask = X.ravel(), MASK.ravel()
+  whole = Mean.of(flat, mask)
+  for cut in (0, 3, 8):
+    parts = [Mean.of(flat[s], mask[s]) for s in (slice(cut), slice(cut, 8))]
+    assert parts[0].merge(parts[1]) == whole
+
+
+def test_mean_scale_takes_numbers_and_traced_scalars():
+  mean = Mean.of(jnp.array([1.0, 2.0]))
+  for factor in (3, 3.0, jnp.asarray(3.0)):
+    np.testing.assert_allclose(mean.scale(factor).value, 4.5)
+    assert mean.scale(factor).weight == 2
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        masking.masked_sum,
+        masking.masked_mean,
+        masking.masked_variance,
+        masking.masked_whiten,
+        masking.is_constant,
+    ],
+)
+def test_a_mask_of_another_shape_is_named(no_jaxtyping, function):
+  message = rf"{function.__name__}: .*'x': \(2, 4\), 'mask': \(4,\)"
+  with pytest.raises(ValueError, match=message):
+    function(X, MASK[0])
+
+
+def test_mean_names_a_mask_of_another_shape(no_jaxtyping):
+  with pytest.raises(ValueError, match=r"Mean.of: .*'mask': \(4,\)"):
+    Mean.of(X, MASK[0])
