@@ -136,10 +136,10 @@ def run_arms(run: Run, stage: str, setup: rlvr_policy.Setup, params, verifiers):
 
 
 def make_evaluate(run: Run, setup: rlvr_policy.Setup, verifiers) -> Callable:
-  """Accuracy `[S]` on held-out problems, by the trusted verifier."""
+  """Accuracy `[A, S]` on held-out problems, by the trusted verifier."""
   trusted = setup.config.verifier.trusted
   if trusted == "tokens":
-    return rlvr_programs.make_evaluate(setup, run.held_out)
+    return jax.jit(jax.vmap(rlvr_programs.make_evaluate(setup, run.held_out)))
   return rlvr_host.make_evaluate(setup, run.held_out, verifiers[trusted])
 
 

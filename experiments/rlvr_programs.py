@@ -126,7 +126,7 @@ def make_program(setup: Setup, evaluate: Callable) -> Callable:
 
   def program(agents, problems):
     agents, metrics = chunk(agents, problems)
-    metrics |= jax.vmap(evaluate)(agents.train.params)
+    metrics |= evaluate(agents.train.params)
     return agents, by_arm(metrics, setup.arms)
 
   return program

@@ -1,0 +1,145 @@
+import importlib
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import bandits as arms
+from experiments import noise_study, results, studies
+from rewardjax.environments import bandits
+from rewardjax.types import NoiseRates
+from tests import enumeration
+from tests import estimators as e
+from tests import worlds as w
+
+NAMES = tuple(noise_study.STUDIES)
+
+
+def config_of(name, size="tiny"):
+  module = importlib.import_module(f"configs.noise_study.{name}")
+  return module.get_config(size)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tiny_study_writes_its_files(name, tmp_path, capsys):
+  config = config_of(name)
+  study = noise_study.run(config, tmp_path / "run", tmp_path / "results")
+  run = tmp_path / "run"
+  assert json.loads((run / "config.json").read_text())["study"] == name
+  lines = (run / "metrics.jsonl").read_text().splitlines()
+  assert json.loads(lines[-1])["final"] is True
+  assert "<h1>" in (run / "report.html").read_text()
+  drawn = {path.stem for path in (run / "figures").glob("*.png")}
+  assert drawn == set(study.figures)
+  kept = results.load_results(tmp_path / "results")[config.slug]
+  assert kept.passed == study.passed and kept.criterion == study.criterion
+  assert f"configs/noise_study/{name}.py" in kept.command
+  assert study.title in capsys.readouterr().out
+
+
+def test_nothing_is_kept_unless_asked(tmp_path):
+  before = set(results.RESULTS.glob("*.json"))
+  noise_study.run(config_of("kl_fixed_point"), tmp_path)
+  assert set(results.RESULTS.glob("*.json")) == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_names_its_study_and_refuses_other_sizes(name):
+  config = config_of(name, "small")
+  assert config.study == name
+  assert config.options.num_seeds >= 5
+  assert config.slug.startswith("noise_study_")
+  with pytest.raises(ValueError, match="'small' or 'tiny', got 'huge'"):
+    config_of(name, "huge")
+
+
+def test_errors_name_field_and_choices(tmp_path):
+  config = config_of("sweep")
+  config.study = "sweeep"
+  with pytest.raises(ValueError, match="config.study must be one of.*sweep"):
+    noise_study.run(config, tmp_path)
+  with pytest.raises(ValueError, match="correction must be one of none, "):
+    arms.make_method("backwards", "none")
+  with pytest.raises(ValueError, match="normalization must be one of none, "):
+    arms.make_method("backward", "loo")
+
+
+def card_world():
+  rates = NoiseRates(jnp.full((1, 4), 0.1), jnp.full((1, 4), 0.2))
+  return bandits.Bandits(
+      jnp.array([[0.3, -0.2, 0.8, 0.0]]),
+      jnp.array([[1.0, 0.0, 0.0, 1.0]]),
+      jnp.ones((1, 1)),
+      rates,
+  )
+
+
+@pytest.mark.parametrize("correction", ["raw", "backward"])
+def test_expected_gradients_agree_with_the_harness(correction):
+  """Two independent listings of the same outcomes."""
+  name = "none" if correction == "raw" else correction
+  world = card_world()
+  method = arms.make_method(name, "standardized")
+  actual = arms.expected_gradients(
+      world, world.logits, [method], group_size=3
+  )
+  expected = enumeration.expected_gradient(
+      w.FLAT,
+      w.card_example(),
+      e.compose("standardized", correction),
+      group_size=3,
+  )
+  np.testing.assert_allclose(actual[0, 0], expected.mean, atol=1e-5)
+
+
+def test_exact_gradient_of_the_card_example():
+  world = card_world()
+  expected = [[0.141231, -0.066121, -0.179736, 0.104626]]
+  actual = arms.exact_gradient(world, world.logits)
+  np.testing.assert_allclose(actual, expected, atol=1e-6)
+  backward = arms.make_method("backward", "none")
+  actual = arms.expected_gradients(
+      world, world.logits, [backward], group_size=1
+  )
+  np.testing.assert_allclose(actual[0], expected, atol=1e-6)
+
+
+def test_learning_without_noise_reaches_the_right_arm():
+  """E1's clean curve: x = logit p grows by 8/7 p (1 - p) a unit of time.
+
+  After 50 steps from p = 1/8 the gradient flow is at p = 0.975.
+  """
+  world = bandits.one_right_arm(
+      jax.random.key(0), NoiseRates(0.0, 0.0), num_prompts=64, num_arms=8
+  )
+  _, rewards = arms.learn(
+      jax.random.key(1),
+      world,
+      [arms.make_method("none", "none")],
+      num_steps=50,
+      group_size=8,
+      learning_rate=1.0,
+  )
+  assert rewards.shape == (1, 50)
+  assert float(rewards[0, -1]) == pytest.approx(0.975, abs=0.005)
+
+
+def test_methods_are_trained_apart_on_the_same_draws():
+  world = card_world()
+  options = dict(num_steps=4, group_size=4, learning_rate=1.0)
+  one, two = (
+      arms.make_method("none", "none"),
+      arms.make_method("backward", "leave_one_out"),
+  )
+  key = jax.random.key(3)
+  both, _ = arms.learn(key, world, [one, two], **options)
+  for row, method in zip(both, (one, two)):
+    alone, _ = arms.learn(key, world, [method], **options)
+    np.testing.assert_allclose(row, alone[0], atol=1e-6)
+
+
+def test_mean_row_of_one_run_has_no_width():
+  row = studies.mean_row("a", "b", [0.5])
+  assert (row.low, row.mean, row.high, row.n) == (0.5, 0.5, 0.5, 1)

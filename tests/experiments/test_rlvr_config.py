@@ -1,0 +1,136 @@
+"""A wrong config is one line that names the field, before anything compiles."""
+
+import json
+
+import pytest
+
+from configs.rlvr import base, constant_rates, noisy_verifier
+from experiments import rlvr_config
+
+
+def tiny(arms=None, **changes):
+  config = base.get_config("tiny")
+  config.update(changes)
+  if arms is not None:
+    config.arms = arms
+  return config
+
+
+@pytest.mark.parametrize("module", [base, constant_rates, noisy_verifier])
+@pytest.mark.parametrize("size", ["small", "tiny"])
+def test_committed_configs_are_valid(module, size):
+  config = module.get_config(size)
+  assert list(rlvr_config.arm_configs(config)) == sorted(config.arms)
+
+
+def test_configs_refuse_unknown_sizes():
+  with pytest.raises(ValueError, match="size must be 'small' or 'tiny'"):
+    base.get_config("large")
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (
+            dict(credit=dict(estimator="grpo")),
+            r"config\.credit\.estimator must be one of .*standardized.*'grpo'",
+        ),
+        (
+            dict(surrogate=dict(name="ppo")),
+            r"config\.surrogate\.name must be one of score, clipped, detached",
+        ),
+        (dict(reducer="mean"), r"config\.reducer must be one of token_mean"),
+        (
+            dict(verifier=dict(name="judge")),
+            r"config\.verifier\.name must be one of tokens, exact_match",
+        ),
+        (
+            dict(regularizer=dict(kl_estimator="k4")),
+            r"config\.regularizer\.kl_estimator must be one of k1, k2, k3",
+        ),
+        (
+            dict(noise=dict(false_positive=(1.2,))),
+            r"noise\.false_positive must be in \[0, 1\], got 1\.2",
+        ),
+        (
+            dict(noise=dict(false_positive=(0.6,), false_negative=(0.4,))),
+            r"config\.noise: false_positive \+ false_negative must be below 1",
+        ),
+        (
+            dict(correction=dict(false_negative=(0.1, 0.2))),
+            r"config\.correction\.false_negative must hold one rate, or one "
+            r"for each of config\.task\.kinds",
+        ),
+        (
+            dict(sampling=dict(group_size=1)),
+            r"config\.sampling\.group_size must be at least 2 for "
+            r"config\.credit\.estimator 'leave_one_out', got 1",
+        ),
+        (dict(num_seeds=0), r"num_seeds must be in \[1, inf\], got 0"),
+        (dict(appeals=dict(fraction=2.0)), r"appeals\.fraction must be in"),
+        (dict(num_microbatches=3), r"config\.num_microbatches must divide"),
+        (dict(num_steps=5), r"config\.log_every must divide config\.num_steps"),
+        (dict(checkpoint_every=3), r"config\.checkpoint_every must be a multi"),
+    ],
+    ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
+)
+def test_wrong_values_name_their_field(changes, message):
+  """Pains 42 and 44: choices and group sizes are checked, from one list."""
+  with pytest.raises(ValueError, match=message) as error:
+    rlvr_config.arm_configs(tiny(**changes))
+  assert "\n" not in str(error.value)
+
+
+def test_rates_per_kind_may_be_worse_than_a_coin():
+  """One liar for all with J <= 0 is a mistake; on one kind it is a fact."""
+  rates = dict(
+      false_positive=(0.0, 0.0, 0.7), false_negative=(0.0, 0.0, 0.7)
+  )
+  rlvr_config.arm_configs(tiny(noise=rates))
+
+
+@pytest.mark.parametrize(
+    "arm, message",
+    [
+        (dict(noises=dict()), r"config\.arms\.one\.noises is no field; choose"),
+        (dict(noise=dict(rate=0.1)), r"config\.arms\.one\.noise\.rate is no"),
+        (dict(seed="0"), r"config\.arms\.one: .*seed"),
+        (dict(model=dict(width=8)), r"arms\.one\.model cannot be changed"),
+    ],
+)
+def test_wrong_arms_name_their_field(arm, message):
+  with pytest.raises(ValueError, match=message):
+    rlvr_config.arm_configs(tiny(arms=dict(one=arm)))
+
+
+def test_an_arm_says_when_its_correction_can_change_nothing():
+  config = constant_rates.get_config("tiny")
+  arms = rlvr_config.arm_configs(config)
+  assert rlvr_config.no_op_reason(arms["backward"])
+  assert rlvr_config.no_op_reason(arms["uncorrected"]) is None
+  assert rlvr_config.no_op_reason(arms["denoised"]) is None
+  arms = rlvr_config.arm_configs(noisy_verifier.get_config("tiny"))
+  assert rlvr_config.no_op_reason(arms["backward"]) is None
+
+
+def test_arms_share_a_program_unless_they_differ_in_what_is_costly():
+  config = tiny(
+      arms=dict(
+          a=dict(),
+          b=dict(correction=dict(name="backward")),
+          c=dict(surrogate=dict(name="score")),
+          d=dict(credit=dict(name="gae")),
+      )
+  )
+  groups = rlvr_config.group_arms(rlvr_config.arm_configs(config))
+  assert [list(group) for group in groups] == [["a", "b"], ["c"], ["d"]]
+
+
+def test_a_workdir_belongs_to_one_config(tmp_path):
+  """Pain 34: resuming with other settings is refused, not half obeyed."""
+  rlvr_config.claim_workdir(tiny(), tmp_path)
+  rlvr_config.claim_workdir(tiny(), tmp_path)
+  assert json.loads((tmp_path / "config.json").read_text())["num_seeds"] == 2
+  other = tiny(optimizer=dict(learning_rate=0.5))
+  with pytest.raises(ValueError, match=r"config\.optimizer\.learning_rate"):
+    rlvr_config.claim_workdir(other, tmp_path)
