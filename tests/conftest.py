@@ -6,6 +6,8 @@ import os
 os.environ["XLA_FLAGS"] = " ".join([
     os.environ.get("XLA_FLAGS", ""),
     "--xla_force_host_platform_device_count=8",
+    # Tests compile for longer than they run.
+    "--xla_backend_optimization_level=0",
 ])
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 

@@ -60,6 +60,8 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
             num_seeds=2,
             false_positive=(0.0, 0.4),
             false_negative=(0.0, 0.4),
+            corrections=("none", "backward"),
+            normalizations=("none", "leave_one_out"),
             constant=steps,
             mixed=steps,
         )

@@ -1,0 +1,104 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rewardjax.core import divergences
+from rewardjax.models import lora, transformer
+
+PARAMS = {
+    "a": {"kernel": jnp.arange(6.0).reshape(3, 2), "bias": jnp.ones(2)},
+    "stack": {"kernel": jnp.ones((4, 3, 5))},
+    "norm": {"scale": jnp.ones(3)},
+}
+
+
+def test_shapes_and_counts():
+  made = lora.init_lora(jax.random.key(0), PARAMS, rank=2)
+  assert sorted(made) == ["a/kernel", "stack/kernel"]
+  assert made["a/kernel"].down.shape == (3, 2)
+  assert made["a/kernel"].up.shape == (2, 2)
+  assert made["stack/kernel"].down.shape == (4, 3, 2)
+  assert made["stack/kernel"].up.shape == (4, 2, 5)
+  assert lora.count(PARAMS) == 6 + 2 + 60 + 3
+  assert lora.count(made) == (3 + 2) * 2 + 4 * (3 + 5) * 2
+
+
+def test_merge_by_hand():
+  update = {
+      "a/kernel": lora.LowRank(
+          jnp.array([[1.0], [2.0], [3.0]]), jnp.array([[10.0, 100.0]])
+      )
+  }
+  merged = lora.merge(PARAMS, update, scale=0.5)
+  expected = [[0 + 5, 1 + 50], [2 + 10, 3 + 100], [4 + 15, 5 + 150]]
+  np.testing.assert_allclose(merged["a"]["kernel"], expected)
+  np.testing.assert_array_equal(merged["a"]["bias"], PARAMS["a"]["bias"])
+  assert jax.tree.structure(merged) == jax.tree.structure(PARAMS)
+
+
+def test_each_layer_of_a_stack_gets_its_own_update():
+  made = lora.init_lora(jax.random.key(0), PARAMS, rank=1)
+  pair = made["stack/kernel"]
+  made["stack/kernel"] = pair._replace(up=jnp.arange(20.0).reshape(4, 1, 5))
+  merged = lora.merge(PARAMS, made)["stack"]["kernel"]
+  for i in range(4):
+    expected = 1 + np.outer(pair.down[i], np.arange(5) + 5 * i)
+    np.testing.assert_allclose(merged[i], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("scan_layers", [False, True])
+def test_the_reference_is_the_frozen_base(scan_layers):
+  """Pain 28 (TRL #3194, #495, unsloth-zoo #832): KL is 0 at step 0.
+
+  Bit for bit, and the first gradient is not 0: it reaches `up`.
+  """
+  model = transformer.Transformer(
+      11, 8, 2, num_heads=2, mlp_width=12, scan_layers=scan_layers
+  )
+  tokens = jnp.array([[1, 2, 3, 4]])
+  mask = jnp.ones_like(tokens, bool)
+  params = jax.jit(model.init)(jax.random.key(0), tokens, mask)["params"]
+  made = lora.init_lora(jax.random.key(1), params, rank=2)
+
+  @jax.jit
+  def logits(params):
+    hidden = transformer.features(model, params, tokens, mask)
+    return transformer.logits(model, params, hidden)
+
+  reference = logits(params)
+  policy = logits(lora.merge(params, made))
+  np.testing.assert_array_equal(policy, reference)
+  kl = divergences.categorical_kl(policy, reference)
+  np.testing.assert_array_equal(kl, 0.0)
+
+  loss = lambda made: jnp.sum(logits(lora.merge(params, made))[..., 0])
+  for pair in jax.jit(jax.grad(loss))(made).values():
+    np.testing.assert_array_equal(pair.down, 0.0)
+    assert jnp.any(pair.up != 0)
+
+
+def test_match_selects_by_path():
+  made = lora.init_lora(
+      jax.random.key(0), PARAMS, rank=1, match=lambda path: "stack" in path
+  )
+  assert list(made) == ["stack/kernel"]
+
+
+@pytest.mark.parametrize(
+    "kwargs, message",
+    [
+        (dict(rank=0), "rank must be"),
+        (dict(rank=1, match=lambda path: False), "match must accept"),
+        (dict(rank=1, match=lambda path: "norm" in path), "must be a matrix"),
+    ],
+)
+def test_what_cannot_be_adapted_is_named(kwargs, message):
+  with pytest.raises(ValueError, match=f"init_lora: .*{message}"):
+    lora.init_lora(jax.random.key(0), PARAMS, **kwargs)
+
+
+def test_adapters_of_another_model_are_refused():
+  made = lora.init_lora(jax.random.key(0), PARAMS, rank=1)
+  with pytest.raises(ValueError, match="merge: params must hold .'stack/"):
+    lora.merge({"a": PARAMS["a"]}, made)

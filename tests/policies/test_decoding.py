@@ -1,0 +1,237 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from rewardjax.policies import decoding, log_probs
+from rewardjax.policies.laws import SamplingLaw
+from tests.policies import tabular
+from tests.policies.tabular import LOGITS, VOCAB
+
+PROMPTS = jnp.array([[0, 1], [3, 2]])
+PROMPT_MASK = jnp.array([[False, True], [True, True]])
+LAWS = [
+    SamplingLaw(),
+    SamplingLaw(0.6),
+    SamplingLaw(1.0, 3),
+    SamplingLaw(1.5, 4, 0.8),
+    SamplingLaw(0),
+]
+
+
+def sample(
+    key=None, prompts=PROMPTS, mask=PROMPT_MASK, params=LOGITS, **kwargs
+):
+  kwargs = dict(num_samples=4, max_new_tokens=6, stop_tokens=(4,)) | kwargs
+  key = jax.random.key(0) if key is None else key
+  model = kwargs.pop("decoder", tabular.decoder())
+  run = lambda *args: decoding.sample(args[0], model, *args[1:], **kwargs)
+  return jax.jit(run)(key, params, prompts, mask)
+
+
+def previous_tokens(rollouts):
+  """What each token was drawn after: [B, G, T]."""
+  shape = (*rollouts.tokens.shape[:2], 1)
+  first = jnp.broadcast_to(rollouts.prompts[:, None, -1:], shape)
+  return jnp.concatenate([first, rollouts.tokens[..., :-1]], axis=-1)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_recorded_log_probs_are_the_scorers(law):
+  """Pains 10, 11 (TRL #4159, #6944, verl #2996): the first ratio is 1.
+
+  The scorer here is the one that training uses, from features.
+  """
+  rollouts = sample(law=law)
+  scores = log_probs.score_features(
+      jax.nn.one_hot(previous_tokens(rollouts), VOCAB),
+      LOGITS.T,
+      rollouts.tokens,
+      rollouts.mask,
+      law=law,
+  )
+  assert jnp.all(jnp.isfinite(rollouts.log_probs))
+  ratio = jnp.exp(scores.log_probs - rollouts.log_probs)
+  np.testing.assert_allclose(ratio, 1.0, rtol=1e-5)
+  np.testing.assert_array_equal(rollouts.log_probs[~rollouts.mask], 0.0)
+
+
+@pytest.mark.parametrize("law", LAWS[1:4:2])
+def test_recorded_log_probs_are_the_enumerated_ones(law):
+  rollouts = sample(law=law, num_samples=16, max_new_tokens=3)
+  for b, prompt in enumerate([1, 2]):
+    exact = tabular.sequence_probabilities(prompt, 3, law, (4,))
+    assert np.isclose(sum(exact.values()), 1.0)
+    for g in range(16):
+      tokens = rollouts.tokens[b, g][rollouts.mask[b, g]]
+      total = jnp.sum(rollouts.log_probs[b, g])
+      expected = np.log(exact[tuple(tokens.tolist())])
+      np.testing.assert_allclose(total, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("law", [SamplingLaw(0.8), SamplingLaw(1.0, 3, 0.9)])
+def test_draws_follow_the_law(law):
+  """Pearson's statistic against exact sequence probabilities.
+
+  Its mean is the number of outcomes less one, its standard deviation
+  sqrt(2 (n - 1)); six of those allow for any fixed key.
+  """
+  count = 20_000
+  rollouts = sample(
+      prompts=PROMPTS[:1],
+      mask=PROMPT_MASK[:1],
+      law=law,
+      num_samples=count,
+      max_new_tokens=2,
+  )
+  exact = tabular.sequence_probabilities(1, 2, law, (4,))
+  seen = dict.fromkeys(exact, 0)
+  rows = zip(np.asarray(rollouts.tokens[0]), np.asarray(rollouts.mask[0]))
+  for tokens, mask in rows:
+    seen[tuple(tokens[mask].tolist())] += 1
+  expected = count * np.array(list(exact.values()))
+  statistic = np.sum((np.array(list(seen.values())) - expected) ** 2 / expected)
+  freedom = len(exact) - 1
+  assert statistic < freedom + 6 * np.sqrt(2 * freedom)
+
+
+def chain_logits():
+  """Token v is followed by v + 1, for sure: 0 1 2 3 4 0 ..."""
+  return jnp.roll(jnp.eye(VOCAB), 1, axis=1) * 100.0
+
+
+@pytest.mark.parametrize("law", [SamplingLaw(), SamplingLaw(0)])
+def test_stop_tokens_masks_and_truncation_by_hand(law):
+  """Pain 26 (TRL #6357, #3091, #7039): the stop token counts, padding not.
+
+  Token 0 is padding, a stop token and part of a prompt all at once.
+  """
+  rollouts = sample(
+      params=chain_logits(),
+      prompts=jnp.array([[0, 0], [0, 2], [0, 3]]),
+      mask=jnp.ones((3, 2), bool),
+      num_samples=1,
+      max_new_tokens=3,
+      stop_tokens=(0, 2),
+      law=law,
+  )
+  np.testing.assert_array_equal(
+      rollouts.tokens[:, 0], [[1, 2, 0], [3, 4, 0], [4, 0, 0]]
+  )
+  np.testing.assert_array_equal(
+      rollouts.mask[:, 0],
+      [[True, True, False], [True, True, True], [True, True, False]],
+  )
+  np.testing.assert_array_equal(rollouts.truncated[:, 0], [False] * 3)
+  never = sample(params=chain_logits(), stop_tokens=(), pad_token=3)
+  assert jnp.all(never.truncated) and jnp.all(never.mask)
+
+
+def test_padding_stands_after_the_stop_token():
+  rollouts = sample(pad_token=7, num_samples=32)
+  padding = ~rollouts.mask
+  assert jnp.any(padding)
+  np.testing.assert_array_equal(rollouts.tokens == 7, padding)
+
+
+def test_the_loop_ends_when_every_sample_has_stopped():
+  """From 1: 2, 3, 4 (stop) takes two steps beyond the prompt's own logits."""
+  calls = []
+  run = lambda prompts: sample(
+      params=chain_logits(),
+      prompts=prompts,
+      mask=jnp.ones_like(prompts, bool),
+      max_new_tokens=50,
+      decoder=tabular.decoder(lambda: calls.append(1)),
+  )
+  rollouts = jax.block_until_ready(run(jnp.array([[1], [3], [2]])))
+  jax.effects_barrier()
+  assert len(calls) == 2
+  lengths = jnp.sum(rollouts.mask, -1)[:, 0]
+  np.testing.assert_array_equal(lengths, [3, 1, 2])
+
+
+def test_one_token_needs_no_step():
+  calls = []
+  model = tabular.decoder(lambda: calls.append(1))
+  rollouts = sample(max_new_tokens=1, stop_tokens=(), decoder=model)
+  jax.effects_barrier()
+  assert not calls and rollouts.tokens.shape == (2, 4, 1)
+
+
+def test_draws_do_not_depend_on_the_batch_layout():
+  """Permuted, split, with more samples, or cut short: the same draws."""
+  prompts, ids = jnp.array([[1], [2], [1], [3]]), jnp.array([7, 3, 5, 9])
+  run = lambda rows, **kwargs: sample(
+      prompts=prompts[rows],
+      mask=jnp.ones((rows.size, 1), bool),
+      prompt_ids=ids[rows],
+      stop_tokens=(),
+      **kwargs,
+  ).tokens
+  whole = run(jnp.arange(4))
+  order = jnp.array([2, 0, 3, 1])
+  np.testing.assert_array_equal(run(order), whole[order])
+  np.testing.assert_array_equal(run(jnp.array([3])), whole[3:])
+  more = run(jnp.arange(4), num_samples=6, max_new_tokens=9)
+  np.testing.assert_array_equal(more[:, :4, :6], whole)
+  # Equal prompts with different ids are different examples.
+  assert jnp.any(whole[0] != whole[2])
+
+
+def test_seeds_under_vmap_equal_single_runs():
+  keys = jax.random.split(jax.random.key(1), 3)
+  params = jnp.stack([LOGITS, 2 * LOGITS, chain_logits()])
+  run = lambda key, params: sample(key, params=params, max_new_tokens=9)
+  many = jax.jit(jax.vmap(run))(keys, params)
+  for i in range(3):
+    one = run(keys[i], params[i])
+    for x, y in zip(jax.tree.leaves(many), jax.tree.leaves(one)):
+      np.testing.assert_allclose(x[i], y, rtol=1e-6)
+
+
+def test_seeds_under_vmap_share_one_loop_condition():
+  """A mapped condition would copy the whole cache at every token."""
+  run = lambda key, params: sample(key, params=params)
+  keys = jax.random.split(jax.random.key(1), 3)
+  mapped = jax.vmap(jax.vmap(run, (0, None)), (None, 0))
+  text = jax.make_jaxpr(mapped)(keys, jnp.stack([LOGITS] * 2))
+  conditions = list(loop_conditions(text.jaxpr))
+  assert conditions and all(c.aval.shape == () for c in conditions)
+
+
+def loop_conditions(jaxpr):
+  for equation in jaxpr.eqns:
+    if equation.primitive.name == "while":
+      yield from equation.params["cond_jaxpr"].jaxpr.outvars
+    elif "jaxpr" in equation.params:
+      yield from loop_conditions(equation.params["jaxpr"].jaxpr)
+
+
+def test_sampling_inside_scan_equals_sampling_outside():
+  keys = jax.random.split(jax.random.key(2), 3)
+  _, many = jax.lax.scan(lambda c, k: (c, sample(k).tokens), None, keys)
+  for i in range(3):
+    np.testing.assert_array_equal(many[i], sample(keys[i]).tokens)
+
+
+def test_a_sharded_batch_draws_the_same():
+  mesh = Mesh(np.array(jax.devices()[:2]), ("data",))
+  rows = NamedSharding(mesh, PartitionSpec("data"))
+  prompts, mask = jax.device_put((PROMPTS, PROMPT_MASK), rows)
+  actual = sample(prompts=prompts, mask=mask)
+  np.testing.assert_array_equal(actual.tokens, sample().tokens)
+
+
+@pytest.mark.parametrize(
+    "kwargs, message",
+    [
+        (dict(num_samples=0), "num_samples must be"),
+        (dict(max_new_tokens=0), "max_new_tokens must be"),
+        (dict(law=SamplingLaw(-1.0)), "temperature must be"),
+    ],
+)
+def test_sizes_without_meaning_are_refused(kwargs, message):
+  with pytest.raises(ValueError, match=f"sample: {message}"):
+    sample(**kwargs)

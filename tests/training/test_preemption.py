@@ -1,0 +1,44 @@
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from rewardjax.training.preemption import StopFlag
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_sets_the_flag_and_nothing_else(number):
+  before = signal.getsignal(number)
+  with StopFlag() as stop:
+    assert not stop()
+    os.kill(os.getpid(), number)
+    assert stop() and stop.reason == number.name
+  assert signal.getsignal(number) == before
+
+
+def test_a_second_interrupt_is_one_and_a_second_sigterm_is_not():
+  with StopFlag() as stop:
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert stop()
+    with pytest.raises(KeyboardInterrupt):
+      os.kill(os.getpid(), signal.SIGINT)
+      time.sleep(5)  # Python runs handlers between instructions
+
+
+def test_other_threads_get_a_flag_without_handlers():
+  before, seen = signal.getsignal(signal.SIGTERM), []
+
+  def run():
+    with StopFlag() as stop:
+      seen.append(signal.getsignal(signal.SIGTERM) == before)
+      stop.set("the budget")
+      seen.append(stop() and stop.reason)
+
+  thread = threading.Thread(target=run)
+  thread.start()
+  thread.join()
+  assert seen == [True, "the budget"]
