@@ -12,7 +12,6 @@ VERSION = re.search(
 
 CORE = [
     "absl-py>=2.1",
-    "chex>=0.1.90",
     "flax>=0.10.6",
     "jax>=0.8.2",  # the first with jax.lax.pcast
     "jaxtyping>=0.3.2",
@@ -34,6 +33,7 @@ PLOTS = ["jinja2>=3.1", "matplotlib>=3.8", "tensorboardX>=2.6.2"]
 COLAB = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
 TEST = [
     "beartype>=0.20",
+    "chex>=0.1.90",
     "pytest>=8.2",
     "pytest-xdist>=3.6",
     "ruff>=0.8",

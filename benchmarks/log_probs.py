@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
   options = parser.parse_args(argv)
   shape, width, vocab_size = (4, 512), 576, 49_152
   if options.tiny:
-    shape, width, vocab_size = (2, 64), 32, 100_000
+    shape, width, vocab_size = (2, 16), 8, 1000
   keys = jax.random.split(jax.random.key(0), 4)
   features = jax.random.normal(keys[0], (*shape, width))
   table = jax.random.normal(keys[1], (vocab_size, width)) * width**-0.5

@@ -31,14 +31,6 @@ STUDIES = {
     "sweep": noise_sweep.sweep,
 }
 
-_CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Run directory; default runs/noise_study/<name>."
-)
-_WRITE = flags.DEFINE_bool(
-    "write_results", False, "Keep the result in docs/results."
-)
-
 
 def run(
     config: mlc.ConfigDict,
@@ -71,14 +63,26 @@ def run(
   return study
 
 
+def define_flags() -> None:
+  """Only for the command: other commands define the same names."""
+  config_flags.DEFINE_config_file("config", lock_config=True)
+  flags.DEFINE_string(
+      "workdir", None, "Run directory; default runs/noise_study/<name>."
+  )
+  flags.DEFINE_bool(
+      "write_results", False, "Keep the result in docs/results."
+  )
+  flags.mark_flag_as_required("config")
+
+
 def main(argv):
   del argv
-  config = _CONFIG.value
-  workdir = _WORKDIR.value or f"runs/noise_study/{config.study}"
-  kept = results.RESULTS if _WRITE.value else None
-  run(config, pathlib.Path(workdir), kept)
+  given = flags.FLAGS
+  workdir = given.workdir or f"runs/noise_study/{given.config.study}"
+  kept = results.RESULTS if given.write_results else None
+  run(given.config, pathlib.Path(workdir), kept)
 
 
 if __name__ == "__main__":
-  flags.mark_flag_as_required("config")
+  define_flags()
   app.run(main)

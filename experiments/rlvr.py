@@ -35,22 +35,6 @@ from rewardjax.training.checkpoints import Checkpointer
 from rewardjax.training.logging import MetricsWriter
 from rewardjax.training.preemption import StopFlag
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    "configs/rlvr/noisy_verifier.py",
-    "What to run; any field can be changed: --config.num_steps=50.",
-    lock_config=True,
-)
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Where the run is written; runs/<slug> if absent."
-)
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Where data sets are kept; the user's cache if absent."
-)
-_WRITE_RESULTS = flags.DEFINE_bool(
-    "write_results", False, "Also write docs/results/<config.slug>.json."
-)
-
 
 class Run(NamedTuple):
   """What all arms share."""
@@ -92,13 +76,11 @@ def train(run: Run, stage: str, program, state, num_steps: int, rows: int):
 def compiled(run: Run, program, state):
   """The jitted program, and its state where the mesh wants it.
 
-  A chunk leaves the state where it found it: otherwise the second one would
-  compile again.
+  The state is a copy: the program donates it, and others may share it.
   """
-  where = mesh.shardings(state, run.mesh, mesh.shard_rules())
-  program = jax.jit(program, donate_argnums=0, out_shardings=(where, None))
-  # Copies, since the program donates its state and others may share it.
-  return program, jax.device_put(jax.tree.map(jnp.copy, state), where)
+  state = jax.tree.map(jnp.copy, state)
+  state = mesh.shard_tree(state, run.mesh, mesh.shard_rules())
+  return loop.compile_chunk(program, state), state
 
 
 def run_warm_up(run: Run, setup: rlvr_policy.Setup, evaluate: Callable):
@@ -201,17 +183,38 @@ def run(
   return rlvr_report.write(config, workdir, arms, show=progress)
 
 
+def define_flags() -> None:
+  """Only for the command: other commands define the same names."""
+  config_flags.DEFINE_config_file(
+      "config",
+      "configs/rlvr/noisy_verifier.py",
+      "What to run; any field can be changed: --config.num_steps=50.",
+      lock_config=True,
+  )
+  flags.DEFINE_string(
+      "workdir", None, "Where the run is written; runs/<slug> if absent."
+  )
+  flags.DEFINE_string(
+      "data_dir", None, "Where data sets are kept; the user's cache if absent."
+  )
+  flags.DEFINE_bool(
+      "write_results", False, "Also write docs/results/<config.slug>.json."
+  )
+
+
 def main(argv):
   del argv
   logging.set_verbosity(logging.ERROR)  # tfds and Orbax tell of every file
   distributed.initialize()
-  config = _CONFIG.value
-  workdir = _WORKDIR.value or f"runs/{config.slug or 'rlvr'}"
+  given = flags.FLAGS
+  config = given.config
+  workdir = given.workdir or f"runs/{config.slug}"
   with StopFlag() as stop:
-    summary = run(config, workdir, data_dir=_DATA_DIR.value, stop=stop)
-  if summary is not None and _WRITE_RESULTS.value:
+    summary = run(config, workdir, data_dir=given.data_dir, stop=stop)
+  if summary is not None and given.write_results:
     rlvr_report.write_results(config, summary)
 
 
 if __name__ == "__main__":
+  define_flags()
   app.run(main)

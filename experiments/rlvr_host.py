@@ -61,7 +61,7 @@ class HostProgram:
     self._learn = over_all(
         lambda agent, batch: learn(agent, batch, keys(agent)["learn"])
     )
-    self._programs = (self._sample, self._observe, self._learn)
+    self._warm = False
 
   def __call__(self, agents, problems):
     """One chunk of steps; see `make_program`."""
@@ -72,13 +72,10 @@ class HostProgram:
       agents, values = self._learn(agents, batch)
       metrics.append(values | statuses)
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *metrics)
+    self._warm = True
     values = loop.reduce_chunk(stacked)
     values |= self._evaluate(agents.train.params)
     return agents, rlvr_programs.by_arm(values, self._arms)
-
-  def _cache_size(self) -> int:
-    """Programs compiled so far; the loop counts retraces with it."""
-    return loop.cache_size(self._programs)
 
   def _collect(self, agents, problems):
     """One batch, its dead groups refilled as far as the attempts reach."""
@@ -94,7 +91,8 @@ class HostProgram:
       return batch, statuses
     live = self._informative(batch)
     for i in range(1, self._attempts):
-      if jnp.all(live):
+      # Everything compiles in the first chunk, needed or not.
+      if self._warm and np.all(jax.device_get(live)):
         break
       fresh, _ = draw(i)
       filled = self._fill(batch, live, fresh, self._informative(fresh))

@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ml_collections as mlc
 import numpy as np
@@ -74,29 +74,45 @@ def summarize(config: mlc.ConfigDict, curves: dict[str, dict]) -> Summary:
 
 
 def accuracy_table(summary: Summary) -> Table:
-  """One row per arm: accuracy, by kind, and the gain over the baseline."""
+  """One row per arm: accuracy, its gain over the baseline, and by kind."""
   first = next(iter(summary.intervals.values()))
-  kinds = [name.removeprefix("accuracy/") for name in first]
+  kinds = [name for name in first if name != "accuracy"]
   rows = [
-      [arm, *map(str, found.values()), str(summary.gains.get(arm, "-"))]
+      [
+          arm,
+          str(found["accuracy"]),
+          str(summary.gains.get(arm, "-")),
+          *(found[kind].mean for kind in kinds),
+      ]
       for arm, found in summary.intervals.items()
   ]
-  n = next(iter(first.values())).n
+  names = [kind.removeprefix("accuracy/") for kind in kinds]
   return Table(
-      ["arm", *kinds, f"gain over {summary.baseline}"],
+      ["arm", "accuracy", "gain", *names],
       rows,
-      f"Accuracy at the end: mean over {n} seeds, 95% t interval; gains are "
-      "paired by seed.",
+      f"Mean of {first['accuracy'].n} seeds at the end, 95% t interval; gain "
+      f"over {summary.baseline}, paired by seed.",
   )
 
 
-def _figures(curves: dict[str, dict[str, Curve]]) -> dict[str, Any]:
+def _figures(curves: dict[str, dict[str, Curve]], baseline: str):
+  """Learning curves by name: means over seeds with 95% bands."""
+  accuracy = {arm: found["accuracy"] for arm, found in curves.items()}
+  against = accuracy[baseline].values
+  gains = {
+      arm: Curve(curve.steps, curve.values - against)
+      for arm, curve in accuracy.items()
+      if arm != baseline
+  }
   drawn = {
       "accuracy": figures.learning_curves(
-          {arm: found["accuracy"] for arm, found in curves.items()},
-          ylabel="accuracy on held-out problems",
-      )
+          accuracy, ylabel="accuracy on held-out problems"
+      ),
   }
+  if gains:
+    drawn["gain"] = figures.learning_curves(
+        gains, ylabel=f"gain over {baseline}, paired by seed"
+    )
   for name, label in _FIGURES.items():
     shown = {arm: found[name] for arm, found in curves.items() if name in found}
     if shown:
@@ -145,15 +161,16 @@ def write(
   # The warm-up's rows have no arm in front of their names.
   warm = read_curves(workdir)["accuracy"].values[:, -1]
   table = accuracy_table(summary)
-  drawn = _figures(curves)
+  drawn = _figures(curves, summary.baseline)
   text = (
       f"All arms start at {mean_interval(warm)}, after the same "
       f"supervised warm-up, and take {config.num_steps} steps. Accuracy is "
       "judged by the trusted verifier on held-out problems; nothing of it is "
       "seen in training."
   )
+  first = {k: drawn.pop(k) for k in ("accuracy", "gain") if k in drawn}
   sections = [
-      Section("Accuracy", text, table, {"accuracy": drawn.pop("accuracy")}),
+      Section("Accuracy", text, table, first),
       Section("By kind of problem", figures={"kinds": bars(summary)}),
       Section("While training", figures=drawn),
       Section("Config", str(config)),

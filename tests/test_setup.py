@@ -15,6 +15,7 @@ from unittest import mock
 import pytest
 
 import rewardjax
+from experiments import readme_results
 
 ROOT = pathlib.Path(__file__).parent.parent
 # Import names that are not the name of the distribution.
@@ -126,3 +127,18 @@ def test_python_versions_agree(arguments):
   oldest = re.fullmatch(r">=3\.(\d+)", arguments["python_requires"]).group(1)
   settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
   assert settings["tool"]["ruff"]["target-version"] == f"py3{oldest}"
+
+
+def test_ci_runs_the_command_of_the_readme():
+  commands = [
+      line
+      for line in (ROOT / "README.md").read_text().splitlines()
+      if "python -m pytest" in line
+  ]
+  assert len(commands) == 1
+  assert commands[0] in (ROOT / ".ci/run").read_text().splitlines()
+
+
+def test_readme_tables_are_those_of_the_results():
+  """Nothing measured is typed: see experiments/readme_results.py."""
+  assert readme_results.main([]) == 0

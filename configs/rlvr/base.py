@@ -19,8 +19,8 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   config.seed = 0
   config.num_seeds = 5  # trained together, by vmap
   config.num_steps = 200
-  config.log_every = 20
-  config.checkpoint_every = 40
+  config.log_every = 10
+  config.checkpoint_every = 50
 
   # "arithmetic" makes problems; "jsonl" reads prompts and answers at `path`.
   config.task = dict(
@@ -89,9 +89,9 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   config.appeals = dict(
       fraction=0.25,  # of rejected samples
       audit_fraction=0.25,  # of accepted samples
-      decay=0.95,
-      alpha=1.0,
-      beta=1.0,
+      decay=0.98,
+      alpha=1.0,  # of the Beta prior of both rates: 0.2 before any recheck
+      beta=4.0,
       overrule=False,  # learn from the judge's answers too
   )
   config.credit = dict(

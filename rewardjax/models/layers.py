@@ -4,7 +4,8 @@ Dense layers see `[M, D]` with M = B * T: XLA's CPU backend is slow on weight
 gradients that contract two axes. Only attention knows rows from positions.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -173,6 +174,39 @@ class MLP(nn.Module):
     hidden = nn.silu(dense("gate")(x)) * dense("up")(x)
     out = _residual_dense(x.shape[-1], self.residual_scale, self.dtype, "down")
     return out(hidden)
+
+
+class Block(nn.Module):
+  """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+  attention: Mapping[str, Any]  # keywords of `Attention`
+  mlp_width: int
+  epsilon: float
+  residual_scale: float
+  dtype: DTypeLike
+
+  @nn.compact
+  def __call__(
+      self,
+      x: Float[Array, "M D"],
+      angles: Rotation,
+      allowed: Bool[Array, "B T S"],
+      cache: KeyValue | None = None,
+      index: Int[Array, ""] | int = 0,
+  ) -> tuple[Float[Array, "M D"], KeyValue | None]:
+    """The residual stream after this layer; see `Attention`."""
+    attention = Attention(
+        **self.attention,
+        epsilon=self.epsilon,
+        residual_scale=self.residual_scale,
+        dtype=self.dtype,
+        name="attention",
+    )
+    normed = RMSNorm(self.epsilon, name="attention_norm")(x)
+    mixed, cache = attention(normed, angles, allowed, cache, index)
+    x = x + mixed
+    mlp = MLP(self.mlp_width, self.residual_scale, self.dtype, name="mlp")
+    return x + mlp(RMSNorm(self.epsilon, name="mlp_norm")(x)), cache
 
 
 def _residual_dense(width, scale, dtype, name):

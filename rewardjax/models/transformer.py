@@ -8,8 +8,8 @@ Logits are h @ u.T; `policies.log_probs.score_features` takes h and u and
 never forms them for a whole batch.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,42 +18,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from rewardjax.models import layers
-from rewardjax.models.layers import KeyValue, Rotation
-
-
-class Block(nn.Module):
-  """x + attention(norm(x)), then x + mlp(norm(x))."""
-
-  attention: Mapping[str, Any]  # keywords of `layers.Attention`
-  mlp_width: int
-  epsilon: float
-  residual_scale: float
-  dtype: DTypeLike
-
-  @nn.compact
-  def __call__(
-      self,
-      x: Float[Array, "M D"],
-      angles: Rotation,
-      allowed: Bool[Array, "B T S"],
-      cache: KeyValue | None = None,
-      index: Int[Array, ""] | int = 0,
-  ) -> tuple[Float[Array, "M D"], KeyValue | None]:
-    """The residual stream after this layer; see `layers.Attention`."""
-    attention = layers.Attention(
-        **self.attention,
-        epsilon=self.epsilon,
-        residual_scale=self.residual_scale,
-        dtype=self.dtype,
-        name="attention",
-    )
-    normed = layers.RMSNorm(self.epsilon, name="attention_norm")(x)
-    mixed, cache = attention(normed, angles, allowed, cache, index)
-    x = x + mixed
-    mlp = layers.MLP(
-        self.mlp_width, self.residual_scale, self.dtype, name="mlp"
-    )
-    return x + mlp(layers.RMSNorm(self.epsilon, name="mlp_norm")(x)), cache
+from rewardjax.models.layers import KeyValue
 
 
 class Cache(NamedTuple):
@@ -102,18 +67,27 @@ class Transformer(nn.Module):
   remat: bool = False
 
   def setup(self):
-    """Declares the parameters; flax calls it."""
+    """Declares the parameters; flax calls it.
+
+    Raises:
+      ValueError: if heads do not divide evenly, or their channels into pairs.
+    """
+    kv_heads = self.num_kv_heads or self.num_heads
+    _check_divides("num_heads", self.num_heads, kv_heads)
+    _check_divides("head_dim", self.per_head, 2)
+    if self.head_dim is None:
+      _check_divides("width", self.width, self.num_heads)
     table_init = nn.initializers.normal(self.width**-0.5)
     shape = (self.vocab_size, self.width)
     self.embedding = self.param("embedding", table_init, shape)
     if not self.tied:
       self.unembedding = self.param("unembedding", table_init, shape)
     self.final_norm = layers.RMSNorm(self.norm_epsilon)
-    block = nn.remat(Block) if self.remat else Block
+    block = nn.remat(layers.Block) if self.remat else layers.Block
     make = lambda block: block(
         dict(
             num_heads=self.num_heads,
-            num_kv_heads=self.num_kv_heads or self.num_heads,
+            num_kv_heads=kv_heads,
             head_dim=self.per_head,
             qkv_bias=self.qkv_bias,
             qk_norm=self.qk_norm,
@@ -192,6 +166,13 @@ class Transformer(nn.Module):
     return x.reshape(-1, self.width), angles
 
 
+def _check_divides(name, value, divisor):
+  if value % divisor:
+    raise ValueError(
+        f"Transformer: {name} must be a multiple of {divisor}, got {value}."
+    )
+
+
 def features(
     model: Transformer,
     params: PyTree,
@@ -200,6 +181,29 @@ def features(
 ) -> Float[Array, "B T D"]:
   """Features of every position, in `model.dtype`: see `Transformer`."""
   return model.apply({"params": params}, tokens, mask)
+
+
+def completion_features(
+    model: Transformer,
+    params: PyTree,
+    prompts: Int[Array, "B P"],
+    prompt_mask: Bool[Array, "B P"],
+    tokens: Int[Array, "B G T"],
+    mask: Bool[Array, "B G T"],
+) -> Float[Array, "B G T D"]:
+  """Features that predict each token of G completions of B prompts.
+
+  Those of `tokens[..., t]` stand one position before it: on the prompt's last
+  token for t = 0. The last token predicts nothing and is not read.
+  """
+  batch, group_size, length = tokens.shape
+  rows = batch * group_size
+  join = lambda prompt, new: jnp.concatenate(
+      [jnp.repeat(prompt, group_size, axis=0), new.reshape(rows, length)], 1
+  )[:, :-1]
+  all_tokens, all_masks = join(prompts, tokens), join(prompt_mask, mask)
+  found = features(model, params, all_tokens, all_masks)
+  return found[:, prompts.shape[1] - 1 :].reshape(*tokens.shape, -1)
 
 
 def unembedding(model: Transformer, params: PyTree) -> Float[Array, "V D"]:

@@ -108,46 +108,24 @@ def sample(
       params, prompts, prompt_mask, prompt_len + max_new_tokens
   )
   logits = jnp.repeat(logits, num_samples, axis=0)
-  draw = lambda logits, index: _draw(keys, logits, index, law)
+  cache = decoder.repeat(cache, num_samples)
 
-  def record(state, logits, cache):
-    """Draws the next token of every row and writes it down."""
-    token, log_prob = draw(logits, state.index)
-    alive = ~state.done
-    token = jnp.where(alive, token, pad_token)
-    log_prob = jnp.where(alive, log_prob, 0.0)
-    write = lambda x, new: jax.lax.dynamic_update_slice_in_dim(
-        x, new[:, None].astype(x.dtype), state.index, axis=1
-    )
-    return _State(
-        state.index + 1,
-        token,
-        state.done | (alive & _is_in(token, stop_tokens)),
-        write(state.tokens, token),
-        write(state.mask, alive),
-        write(state.log_probs, log_prob),
-        cache,
-    )
+  def record(state, logits):
+    token, log_prob = _draw(keys, logits, state.index, law)
+    return _append(state, token, log_prob, stop_tokens, pad_token)
 
   def go_on(state):
     return (state.index < max_new_tokens) & _any(~state.done)
 
   def advance(state):
     logits, cache = decoder.step(params, state.token, state.cache)
-    return record(state, logits, cache)
+    return record(state._replace(cache=cache), logits)
 
-  shape = (batch * num_samples, max_new_tokens)
-  wide = jnp.promote_types(logits.dtype, jnp.float32)
-  empty = _State(
-      jnp.zeros((), jnp.int32),
-      jnp.full(shape[:1], pad_token, prompts.dtype),
-      jnp.zeros(shape[:1], bool),
-      jnp.full(shape, pad_token, prompts.dtype),
-      jnp.zeros(shape, bool),
-      jnp.zeros(shape, wide),
-      None,
+  empty = jnp.full(
+      (batch * num_samples, max_new_tokens), pad_token, prompts.dtype
   )
-  first = record(empty, logits, decoder.repeat(cache, num_samples))
+  wide = jnp.promote_types(logits.dtype, jnp.float32)
+  first = record(_no_tokens(empty, wide, cache), logits)
   last = jax.lax.while_loop(go_on, advance, first)
   group = lambda x: x.reshape(batch, num_samples, *x.shape[1:])
   return Rollouts(
@@ -180,6 +158,37 @@ def _draw(keys, logits, index, law):
     token = laws.inverse_cdf(log_probs, uniforms)
   chosen = jnp.take_along_axis(log_probs, token[:, None], axis=-1)
   return token, chosen[:, 0]
+
+
+def _no_tokens(tokens, dtype, cache):
+  """The state before the first draw; `tokens` [N, T] are padding."""
+  return _State(
+      jnp.zeros((), jnp.int32),
+      tokens[:, 0],
+      jnp.zeros(tokens.shape[:1], bool),
+      tokens,
+      jnp.zeros(tokens.shape, bool),
+      jnp.zeros(tokens.shape, dtype),
+      cache,
+  )
+
+
+def _append(state, token, log_prob, stop_tokens, pad_token):
+  """Writes one token per row; rows that have stopped get padding."""
+  alive = ~state.done
+  token = jnp.where(alive, token, pad_token).astype(state.tokens.dtype)
+  write = lambda x, new: jax.lax.dynamic_update_slice_in_dim(
+      x, new[:, None], state.index, axis=1
+  )
+  return _State(
+      state.index + 1,
+      token,
+      state.done | _is_in(token, stop_tokens),
+      write(state.tokens, token),
+      write(state.mask, alive),
+      write(state.log_probs, jnp.where(alive, log_prob, 0.0)),
+      state.cache,
+  )
 
 
 def _is_in(token, stop_tokens):

@@ -119,11 +119,14 @@ class Checkpointer:
 
     Raises:
       ValueError: if an intact checkpoint holds another tree, naming the
-        first path that differs.
+        first path that differs, or if there is none of `step`.
       RuntimeError: if there are checkpoints, all of them damaged.
     """
     self.wait()
-    steps = self.steps() if step is None else [step]
+    steps = self.steps()
+    if step is not None and step not in steps:
+      raise ValueError(f"restore: no checkpoint of step {step} among {steps}.")
+    steps = steps if step is None else [step]
     for candidate in reversed(steps):
       try:
         return self._read(candidate, target)

@@ -2,8 +2,9 @@
 
     step = make_train_step(loss_fn, optimizer)
     one = lambda state, batch: step(state, batch, key)
+    chunk = compile_chunk(make_chunk(one), state)
     result = run_loop(
-        jax.jit(make_chunk(one)), state, batches, num_steps=1000, chunk=10,
+        chunk, state, batches, num_steps=1000, chunk=10,
         checkpointer=Checkpointer(run_dir / "checkpoints"), every=100,
         writer=MetricsWriter(run_dir), stop=stop,
     )
@@ -12,10 +13,11 @@ Killed at any moment and started again with the same arguments, it ends with
 the same state and the same bytes in metrics.jsonl.
 """
 
+import contextlib
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +32,7 @@ from rewardjax.training.logging import MetricsWriter
 ChunkStep = Callable[[PyTree, Any], tuple[PyTree, dict[str, Array]]]
 
 
+@runtime_checkable
 class Batches(Protocol):
   """An iterator that can say where it is and go back there (as grain's)."""
 
@@ -49,7 +52,7 @@ class LoopResult(NamedTuple):
   metrics: dict[str, Any]  # the last row logged
   step: int
   stopped: bool  # by the flag, before num_steps
-  retraces: int  # compilations after the first chunk
+  retraces: int  # programs compiled by steps after the first chunk
 
 
 def reduce_chunk(metrics: dict[str, Array]) -> dict[str, Array]:
@@ -80,10 +83,52 @@ def make_chunk(
   return chunk
 
 
-def cache_size(functions: Sequence[Callable]) -> int:
-  """How many programs the jitted ones among `functions` have compiled."""
-  sizes = [getattr(f, "_cache_size", None) for f in functions]
-  return sum(size() for size in sizes if size is not None)
+def compile_chunk(
+    chunk: ChunkStep, state: PyTree, *, donate: bool = True
+) -> ChunkStep:
+  """Compiles a chunk whose new state lies on devices as `state` does.
+
+  Left to itself the compiler may place results of a mesh otherwise than
+  their inputs: the second call then compiles again.
+
+  Args:
+    chunk: from `make_chunk`.
+    state: the first state, already placed; it is not read.
+    donate: the memory of a state is used for the next one.
+  """
+
+  def place(x):
+    # Where nothing was chosen, nothing is asked for.
+    is_placed = isinstance(x, jax.Array) and x.committed
+    return x.sharding if is_placed else None
+
+  return jax.jit(
+      chunk,
+      donate_argnums=(0,) if donate else (),
+      out_shardings=(jax.tree.map(place, state), None),
+  )
+
+
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+@contextlib.contextmanager
+def count_compilations() -> Iterator[list[int]]:
+  """Counts the programs that jax compiles inside: `[count]`, updated.
+
+  What is only dispatched anew, to a program that exists, does not count.
+  """
+  count = [0]
+
+  def listen(event, duration, **details):
+    del duration, details
+    count[0] += event == _COMPILED
+
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  try:
+    yield count
+  finally:
+    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def agree(flag: bool) -> bool:
@@ -108,17 +153,22 @@ def _take(batches: Batches | None, chunk: int) -> PyTree:
   return jax.tree.map(lambda *rows: np.stack(rows), *taken)
 
 
-def _resume(state, batches, checkpointer, writer):
-  """State and step of the newest checkpoint; data and log follow it."""
+def _resume(state, batches, checkpointer):
+  """State and step of the newest checkpoint; the data follow it."""
   restored = None if checkpointer is None else checkpointer.restore(state)
   step = 0
   if restored is not None:
     state, step = restored.tree, restored.step
     if batches is not None:
       batches.set_state(restored.extra["data"])
-  if writer is not None:
-    writer.truncate(step)
   return state, step
+
+
+def _last_row(writer, step):
+  """Drops what was logged after `step`; returns the row before, if any."""
+  writer.truncate(step)
+  rows = writer.rows()
+  return rows[-1] if rows else {}
 
 
 def _check_sizes(start, num_steps, chunk, every):
@@ -167,7 +217,6 @@ def run_loop(
     label: str = "train",
     stop: Callable[[], bool] = lambda: False,
     place: Callable[[PyTree], PyTree] = lambda batches: batches,
-    watch: Sequence[Callable] = (),
     progress: bool = True,
 ) -> LoopResult:
   """Runs from the newest checkpoint, or from `state`, to `num_steps`.
@@ -177,7 +226,7 @@ def run_loop(
 
   Args:
     step_chunk: compiled `(state, batches) -> (state, metrics)` over `chunk`
-      steps (`make_chunk`); it may donate its state.
+      steps (`compile_chunk`); it may donate its state.
     state: what is trained and saved, keys included; also says onto which
       devices a checkpoint is restored.
     batches: yields one batch a step; `chunk` of them are stacked along a new
@@ -190,33 +239,31 @@ def run_loop(
     label: the name on the progress bar.
     stop: read after every chunk; see `preemption.StopFlag`.
     place: puts stacked batches on devices (`mesh.shard_batch`, leading=1).
-    watch: further jitted functions whose compilations count as retraces.
     progress: False hides the bar.
 
   Raises:
     ValueError: if `every`, or the steps that are left, are no multiple of
       `chunk`, if the checkpoint is past `num_steps`, or if `batches` end.
   """
-  state, start = _resume(state, batches, checkpointer, writer)
+  state, start = _resume(state, batches, checkpointer)
   _check_sizes(start, num_steps, chunk, every)
-  rows = writer.rows() if writer is not None else []
-  metrics = rows[-1] if rows else {}
-  watched, warm = (step_chunk, *watch), None
-  step, saved, stopped = start, start, False
+  metrics = {} if writer is None else _last_row(writer, start)
+  step, saved, stopped, retraces = start, start, False, 0
   bar = _progress_bar(label, start, num_steps, progress)
   fetch = lambda: place(_take(batches, chunk))
   data = fetch() if step < num_steps else None
   with bar:
     while step < num_steps and not stopped:
       began = time.perf_counter()
-      state, metrics = step_chunk(state, data)
+      with count_compilations() as compiled:
+        state, metrics = step_chunk(state, data)
+      retraces += compiled[0] if step > start else 0
       step += chunk
       # Where the data stands now; what follows is read ahead.
       cursor = None if batches is None else batches.get_state()
       data = fetch() if step < num_steps else None
       metrics = jax.device_get(metrics)  # the only transfer, and it waits
       seconds = time.perf_counter() - began
-      warm = cache_size(watched) if warm is None else warm
       if writer is not None:
         writer.write(step, metrics)
         writer.write_timings(step, {"steps_per_second": chunk / seconds})
@@ -229,7 +276,6 @@ def run_loop(
         saved = step
     if checkpointer is not None:
       checkpointer.wait()
-  retraces = 0 if warm is None else cache_size(watched) - warm
   _report(label, step, stopped, saved, checkpointer, retraces)
   return LoopResult(state, metrics, step, stopped, retraces)
 

@@ -142,8 +142,12 @@ def shardings(
 def shard_tree(
     tree: PyTree, mesh: Mesh, rules: Sequence[Rule], *, min_size: int = 4096
 ) -> PyTree:
-  """Puts every leaf where `shardings` says."""
-  return jax.device_put(tree, shardings(tree, mesh, rules, min_size=min_size))
+  """Puts every leaf where `shardings` says.
+
+  With several processes, each passes the same values.
+  """
+  placed = shardings(tree, mesh, rules, min_size=min_size)
+  return jax.tree.map(_put, tree, placed)
 
 
 def batch_sharding(mesh: Mesh, *, leading: int = 0) -> NamedSharding:
@@ -178,4 +182,13 @@ def shard_batch(batch: PyTree, mesh: Mesh, *, leading: int = 0) -> PyTree:
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
   """Copies every leaf to all devices of the mesh."""
-  return jax.device_put(tree, NamedSharding(mesh, P()))
+  return jax.tree.map(lambda x: _put(x, NamedSharding(mesh, P())), tree)
+
+
+def _put(x, sharding: NamedSharding):
+  is_key = jax.dtypes.issubdtype(getattr(x, "dtype", None), jax.dtypes.prng_key)
+  if not is_key:
+    return jax.device_put(x, sharding)
+  # device_put refuses keys on devices of other processes; their data pass.
+  data = jax.device_put(jax.random.key_data(x), sharding)
+  return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))

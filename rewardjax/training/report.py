@@ -50,12 +50,13 @@ def print_table(table: Table, console: Any = None) -> None:
   """Prints a table to the terminal (or a rich console)."""
   import rich.console
   import rich.table
+  from rich.markup import escape
 
   shown = rich.table.Table(title=table.caption or None)
   for i, column in enumerate(table.columns):
     shown.add_column(column, justify="right" if i else "left")
   for row in table.rows:
-    shown.add_row(*map(_cell, row))
+    shown.add_row(*(escape(_cell(x)) for x in row))
   (console or rich.console.Console()).print(shown)
 
 

@@ -166,6 +166,40 @@ def test_sampler_and_scorer_agree_at_the_first_update(law):
   )
 
 
+def test_completion_features_stand_one_position_before_their_token():
+  """Against rows put together by hand; changing a token leaves its own."""
+  model, params = make("plain")
+  prompts, prompt_mask = TOKENS[:2, :3], jnp.array([[1, 1, 1], [0, 1, 1]]) > 0
+  new = jnp.array([[[4, 5], [6, 7]], [[8, 9], [10, 3]]])
+  mask = jnp.ones(new.shape, bool)
+  actual = transformer.completion_features(
+      model, params, prompts, prompt_mask, new, mask
+  )
+  for b, start in ((0, 0), (1, 1)):
+    for g in range(2):
+      row = jnp.concatenate([prompts[b, start:], new[b, g, :1]])[None]
+      alone = features(model, params, row, jnp.ones(row.shape, bool))
+      np.testing.assert_allclose(actual[b, g], alone[0, -2:], atol=1e-5)
+  changed = transformer.completion_features(
+      model, params, prompts, prompt_mask, new.at[0, 0, 1].set(11), mask
+  )
+  np.testing.assert_array_equal(changed, actual)
+
+
+@pytest.mark.parametrize(
+    "sizes, message",
+    [
+        (dict(num_kv_heads=3), "num_heads must be a multiple of 3"),
+        (dict(width=18), "width must be a multiple of 4"),
+        (dict(head_dim=5), "head_dim must be a multiple of 2"),
+    ],
+)
+def test_sizes_that_do_not_divide_are_named(sizes, message):
+  model = transformer.Transformer(**PLAIN | sizes)
+  with pytest.raises(ValueError, match=f"Transformer: {message}"):
+    jax.eval_shape(model.init, jax.random.key(0), TOKENS, MASK)
+
+
 def loss_and_gradient(model, params):
   weights = jax.random.normal(jax.random.key(3), (*TOKENS.shape, 16))
 
