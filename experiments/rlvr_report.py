@@ -30,6 +30,7 @@ class Summary(NamedTuple):
   final: dict[str, dict[str, np.ndarray]]
   intervals: dict[str, dict[str, Interval]]
   gains: dict[str, Interval]  # paired, over the seeds, against `baseline`
+  partings: dict[str, Interval]  # steps until it differs from `baseline`
   baseline: str
 
 
@@ -62,15 +63,32 @@ def summarize(config: mlc.ConfigDict, curves: dict[str, dict]) -> Summary:
   }
   baseline = "uncorrected" if "uncorrected" in final else next(iter(final))
   gain = lambda arm: final[arm]["accuracy"] - final[baseline]["accuracy"]
+  others = [arm for arm in final if arm != baseline]
+  accuracy = {arm: found["accuracy"] for arm, found in curves.items()}
   return Summary(
       final,
       {
           arm: {k: mean_interval(v) for k, v in values.items()}
           for arm, values in final.items()
       },
-      {arm: mean_interval(gain(arm)) for arm in final if arm != baseline},
+      {arm: mean_interval(gain(arm)) for arm in others},
+      {
+          arm: mean_interval(parting(accuracy[arm], accuracy[baseline]))
+          for arm in others
+      },
       baseline,
   )
+
+
+def parting(curve: Curve, other: Curve, tolerance: float = 1e-3) -> np.ndarray:
+  """First logged step `[S]` at which two curves differ; else the last one.
+
+  Arms whose advantages are equal up to rounding part too, but late: when a
+  rounding error has grown until it changes one sampled token.
+  """
+  apart = np.abs(curve.values - other.values) > tolerance
+  first = np.where(apart.any(1), apart.argmax(1), apart.shape[1] - 1)
+  return np.asarray(curve.steps)[first]
 
 
 def accuracy_table(summary: Summary) -> Table:
@@ -194,6 +212,10 @@ def write_results(config: mlc.ConfigDict, summary: Summary) -> None:
   rows += [
       results.Row(arm, f"gain over {summary.baseline}", *interval)
       for arm, interval in summary.gains.items()
+  ]
+  rows += [
+      results.Row(arm, f"steps until it parts from {summary.baseline}", *steps)
+      for arm, steps in summary.partings.items()
   ]
   passed = None
   if config.criterion.arm:
