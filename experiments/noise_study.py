@@ -13,6 +13,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from experiments import (
+    commands,
   noise_appeals,
   noise_cards,
   noise_fixed_points,
@@ -85,4 +86,4 @@ def main(argv):
 
 if __name__ == "__main__":
   define_flags()
-  app.run(main)
+  app.run(main, flags_parser=commands.parse_flags)

@@ -10,6 +10,7 @@ had never been killed.
 
 import contextlib
 import pathlib
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from experiments import (
+    commands,
     rlvr_config,
     rlvr_host,
     rlvr_learner,
@@ -209,6 +211,12 @@ def main(argv):
   given = flags.FLAGS
   config = given.config
   workdir = given.workdir or f"runs/{config.slug}"
+  try:  # what a user can mistype: one line, not a traceback
+    rlvr_config.arm_configs(config)
+    tasks.make_task(config.task, given.data_dir)
+    rlvr_config.claim_workdir(config, pathlib.Path(workdir))
+  except (ValueError, OSError) as error:
+    sys.exit(f"error: {error}")
   with StopFlag() as stop:
     summary = run(config, workdir, data_dir=given.data_dir, stop=stop)
   if summary is not None and given.write_results:
@@ -217,4 +225,4 @@ def main(argv):
 
 if __name__ == "__main__":
   define_flags()
-  app.run(main)
+  app.run(main, flags_parser=commands.parse_flags)

@@ -95,29 +95,24 @@ def sample(setup: Setup, key, params: PyTree, problems: Problems) -> Rollouts:
 
 def score(setup: Setup, params: PyTree, rollouts: Rollouts) -> Scores:
   """Log-probs and entropies under the sampling law, and values."""
-  batch, group_size, length = rollouts.tokens.shape
-  rows = batch * group_size
-  join = lambda prompt, answer: jnp.concatenate(
-      [jnp.repeat(prompt, group_size, 0), answer.reshape(rows, length)], 1
+  mask = rollouts.mask
+  features = transformer.completion_features(
+      setup.model,
+      params["policy"],
+      rollouts.prompts,
+      rollouts.prompt_mask,
+      rollouts.tokens,
+      mask,
   )
-  # The feature before token t predicts it: the last token predicts nothing.
-  tokens = join(rollouts.prompts, rollouts.tokens)[:, :-1]
-  mask = join(rollouts.prompt_mask, rollouts.mask)[:, :-1]
-  features = transformer.features(setup.model, params["policy"], tokens, mask)
-  features = features[:, rollouts.prompts.shape[1] - 1 :]
+  table = transformer.unembedding(setup.model, params["policy"])
   scores = log_probs.score_features(
-      features,
-      transformer.unembedding(setup.model, params["policy"]),
-      rollouts.tokens.reshape(rows, length),
-      law=setup.law,
+      features, table, rollouts.tokens, mask, law=setup.law
   )
-  values = jnp.zeros((rows, length))
+  values = jnp.zeros(mask.shape)
   if setup.value_head is not None and "value" in params:
-    values = setup.value_head.apply({"params": params["value"]}, features)
-  clean = lambda x: jnp.where(
-      rollouts.mask, x.reshape(rollouts.mask.shape), 0.0
-  )
-  return Scores(clean(scores.log_probs), clean(scores.entropies), clean(values))
+    variables = {"params": params["value"]}
+    values = setup.value_head.apply(variables, features, mask)
+  return Scores(*scores, values)
 
 
 def reference_rollouts(problems: Problems) -> Rollouts:

@@ -1,0 +1,32 @@
+"""A mistyped flag is one line that names the field and the choices."""
+
+import pytest
+from absl import app
+
+from experiments import commands
+
+
+@pytest.mark.parametrize(
+    "flag, message",
+    [
+        ("--config.nope=1", r"config\.nope is no field; choose from .*seed"),
+        ("--config.task.kindz=1", r"config\.task\.kindz is no field; .*kinds"),
+        ("--config.seed.x=1", r"config\.seed\.x is no field; choose from"),
+    ],
+)
+def test_unknown_fields(monkeypatch, flag, message):
+  def fail(argv):
+    raise AttributeError(argv[-1])
+
+  monkeypatch.setattr(app, "parse_flags_with_usage", fail)
+  argv = ["rlvr", "--config=configs/rlvr/base.py:tiny", flag]
+  with pytest.raises(SystemExit, match=message) as error:
+    commands.parse_flags(argv)
+  assert "\n" not in str(error.value)
+
+
+def test_what_is_right_passes(monkeypatch):
+  monkeypatch.setattr(app, "parse_flags_with_usage", lambda argv: argv[1:])
+  assert commands.parse_flags(["rlvr", "--config.seed=1"]) == [
+      "--config.seed=1"
+  ]
