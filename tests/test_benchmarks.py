@@ -23,17 +23,6 @@ def test_the_toy_learns():
   assert np.min(accuracy) > 0.9  # from 1/4
 
 
-def test_32_seeds_by_vmap_cost_at_most_four_times_one():
-  """The best of three attempts: other processes can only slow one down."""
-  ratios = []
-  for _ in range(3):
-    one, many = seeds.measure(seeds.loop)
-    ratios.append(many / one)
-    if ratios[-1] <= seeds.BUDGET:
-      return
-  raise AssertionError(f"32 seeds took {ratios} times one.")
-
-
 def test_the_tables_print(capsys, monkeypatch):
   monkeypatch.setattr(seeds, "measure", lambda how, repeats: (0.5, 1.0))
   seeds.main([])
