@@ -129,6 +129,8 @@ def check(config: mlc.ConfigDict) -> None:
     checks.at_least("config", 1, **{field: _field(config, field)})
   for field in ("appeals.fraction", "appeals.audit_fraction", "appeals.decay"):
     checks.probability("config", **{field: _field(config, field)})
+  if {config.verifier.name, config.verifier.trusted} & {"trl", "tunix"}:
+    verifying.user_function(config.verifier.function)
   _check_rates(config, "noise")
   _check_rates(config, "correction")
   _check_groups(config)

@@ -21,7 +21,8 @@ from rewardjax.rewards.verifiers import adapters, pool, text, tokens, verdicts
 from rewardjax.types import Reward, Rollouts, Status
 
 
-def _user_function(path: str) -> Callable:
+def user_function(path: str) -> Callable:
+  """The function at `package.module:function`."""
   module, _, name = path.partition(":")
   try:
     return getattr(importlib.import_module(module), name)
@@ -40,8 +41,8 @@ VERIFIERS = {
         text.numeric, relative_tolerance=o.tolerance
     ),
     "closeness": lambda o: text.continuous_reward,
-    "trl": lambda o: adapters.from_trl(_user_function(o.function)),
-    "tunix": lambda o: adapters.from_tunix(_user_function(o.function)),
+    "trl": lambda o: adapters.from_trl(user_function(o.function)),
+    "tunix": lambda o: adapters.from_tunix(user_function(o.function)),
 }
 
 # What an answer that cannot be read is worth.

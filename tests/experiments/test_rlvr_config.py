@@ -68,6 +68,10 @@ def test_configs_refuse_unknown_sizes():
         ),
         (dict(num_seeds=0), r"num_seeds must be in \[1, inf\], got 0"),
         (dict(appeals=dict(fraction=2.0)), r"appeals\.fraction must be in"),
+        (
+            dict(verifier=dict(name="trl", function="no_such_module:f")),
+            r"config\.verifier\.function must be package\.module:function",
+        ),
         (dict(num_microbatches=3), r"config\.num_microbatches must divide"),
         (dict(num_steps=5), r"config\.log_every must divide config\.num_steps"),
         (dict(checkpoint_every=3), r"config\.checkpoint_every must be a multi"),
