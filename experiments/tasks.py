@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import ml_collections as mlc
 import numpy as np
 from jaxtyping import Bool, Int
@@ -52,10 +53,15 @@ class Task(NamedTuple):
   def batches(
       self, *, seed: int, num_seeds: int, batch_size: int
   ) -> loader.Loader:
-    """Endless shuffled problems, `[S, B, ...]` a step: other ones per seed."""
+    """Endless shuffled problems, `[S, B, ...]` a step: other ones per seed.
+
+    Each of several processes gets its own block of the B problems.
+    """
+    local = batch_size // jax.process_count()
+    mine = slice(jax.process_index() * local, (jax.process_index() + 1) * local)
 
     def collate(rows):
-      split = lambda x: x.reshape(num_seeds, batch_size, *x.shape[1:])
+      split = lambda x: x.reshape(num_seeds, batch_size, *x.shape[1:])[:, mine]
       return Problems(*map(split, self.encode(rows)))
 
     rows = num_seeds * batch_size
