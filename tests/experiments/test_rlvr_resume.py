@@ -49,7 +49,6 @@ def final_files(workdir):
 def test_killed_three_times_a_run_ends_bit_for_bit_as_if_never(tmp_path):
   """Pain 34: parameters, moments, keys, data, counts and metrics resume."""
   whole = tmp_path / "whole"
-  began = time.time()
   finish(start(whole, tmp_path))
   began = time.time()
   finish(start(tmp_path / "warm", tmp_path))  # programs are cached by now
