@@ -1,7 +1,13 @@
-"""Sums over devices that are the identity where no axis is mapped."""
+"""Sums and placements over devices; the identity where there is one."""
+
+import math
 
 import jax
-from jaxtyping import PyTree
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, PyTree
+
+# The axes of a mesh over which the rows of a batch are split.
+ROWS = ("data", "fsdp")
 
 # One mapped axis, several that are summed over together, or none (jit).
 AxisName = str | tuple[str, ...] | None
@@ -45,3 +51,17 @@ def _varying(x) -> frozenset[str]:
   if hasattr(kind, "manual_axis_type"):
     return kind.manual_axis_type.varying
   return kind.vma  # before jax 0.10
+
+
+def keep_rows(x: Array) -> Array:
+  """Splits the leading axis over `ROWS` and nothing else; values stay.
+
+  Under `training.mesh.within` only. Where parameters are split as well, the
+  compiler must be told that they travel, and not the activations.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  names = tuple(name for name in ROWS if name in mesh.auto_axes)
+  count = math.prod(mesh.shape[name] for name in names)
+  if count == 1 or x.shape[0] % count:
+    return x
+  return jax.lax.with_sharding_constraint(x, P(names))

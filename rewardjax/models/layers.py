@@ -1,9 +1,11 @@
 """The pieces of a decoder-only transformer, on flattened activations.
 
-Dense layers see `[M, D]` with M = B * T: XLA's CPU backend is slow on weight
-gradients that contract two axes. Only attention knows rows from positions.
+Dense layers see `[M, D]`, every token of the batch a row: XLA's CPU backend is
+slow on weight gradients that contract two axes. Only attention knows which
+tokens belong together; `attention` tells it.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -11,34 +13,30 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
+
+from rewardjax.core import collectives
+from rewardjax.models.attention import Layout
 
 
 class Rotation(NamedTuple):
   """Cosines and sines of the RoPE angles, one per pair of channels."""
 
-  cos: Float[Array, "B T half"]
-  sin: Float[Array, "B T half"]
-
-
-class KeyValue(NamedTuple):
-  """Keys and values of one layer; S slots."""
-
-  keys: Float[Array, "B K S H"]
-  values: Float[Array, "B K S H"]
+  cos: Float[Array, "M half"]
+  sin: Float[Array, "M half"]
 
 
 def rotation(
-    positions: Int[Array, "B T"], head_dim: int, base: float
+    positions: Int[Array, " M"], head_dim: int, base: float
 ) -> Rotation:
   """Angles position * base^(-2i / head_dim), i = 0 .. head_dim / 2 - 1."""
   exponents = jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim
   frequencies = jnp.float32(base) ** -exponents
-  angles = positions.astype(jnp.float32)[..., None] * frequencies[None, None]
+  angles = positions.astype(jnp.float32)[:, None] * frequencies[None]
   return Rotation(jnp.cos(angles), jnp.sin(angles))
 
 
-def rotate(x: Float[Array, "B T N H"], by: Rotation) -> Float[Array, "B T N H"]:
+def rotate(x: Float[Array, "M N H"], by: Rotation) -> Float[Array, "M N H"]:
   """Turns channel pairs (i, i + H/2): the layout of Hugging Face weights.
 
   Weights trained with neighbouring pairs (2i, 2i + 1) need their query and
@@ -48,44 +46,9 @@ def rotate(x: Float[Array, "B T N H"], by: Rotation) -> Float[Array, "B T N H"]:
     Su et al., "RoFormer", 2021, arXiv:2104.09864, Eq. 15.
   """
   first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-  cos, sin = by.cos[:, :, None], by.sin[:, :, None]
+  cos, sin = by.cos[:, None], by.sin[:, None]
   turned = (first * cos - second * sin, second * cos + first * sin)
   return jnp.concatenate(turned, axis=-1).astype(x.dtype)
-
-
-def attend(
-    queries: Float[Array, "B T N H"],
-    keys: Float[Array, "B K S H"],
-    values: Float[Array, "B K S H"],
-    allowed: Bool[Array, "B T S"],
-) -> Float[Array, "B T N H"]:
-  """Softmax attention; query head n reads key head n // (N / K).
-
-  Scores and softmax are float32 or wider. A query that may read nothing
-  gets a finite average of everything.
-  """
-  batch, length, num_heads, head_dim = queries.shape
-  num_kv = keys.shape[1]
-  repeats = num_heads // num_kv
-  # Matrices over (query, slot) with two batch axes, the layout that XLA's
-  # CPU backend hands to its matrix kernels.
-  queries = queries.reshape(batch, length, num_kv, repeats, head_dim)
-  queries = queries.transpose(0, 2, 3, 1, 4)
-  queries = queries.reshape(batch, num_kv, repeats * length, head_dim)
-  scores = jnp.einsum(
-      "bkqh,bksh->bkqs",
-      queries * jnp.asarray(head_dim**-0.5, queries.dtype),
-      keys,
-      preferred_element_type=jnp.promote_types(queries.dtype, jnp.float32),
-  )
-  scores = scores.reshape(batch, num_kv, repeats, length, -1)
-  # A large finite number: a row of -inf would give NaN.
-  scores = jnp.where(allowed[:, None, None], scores, -1e30)
-  weights = jax.nn.softmax(scores, axis=-1).astype(values.dtype)
-  weights = weights.reshape(batch, num_kv, repeats * length, -1)
-  out = jnp.einsum("bkqs,bksh->bkqh", weights, values)
-  out = out.reshape(batch, num_kv, repeats, length, head_dim)
-  return out.transpose(0, 3, 1, 2, 4).reshape(batch, length, -1, head_dim)
 
 
 class RMSNorm(nn.Module):
@@ -104,8 +67,48 @@ class RMSNorm(nn.Module):
     return (normed * scale).astype(x.dtype)
 
 
+class Adapted(NamedTuple):
+  """A kernel and a low-rank update, in the place of a plain kernel.
+
+  x @ kernel + (x @ down) @ up: no matrix of the kernel's size is made, nor
+  its gradient where the kernel is constant. See `lora.attach`.
+  """
+
+  kernel: Float[Array, "*stack inputs outputs"]
+  down: Float[Array, "*stack inputs rank"]
+  up: Float[Array, "*stack rank outputs"]
+
+
+class Dense(nn.Module):
+  """x @ kernel + bias; the kernel may be `Adapted`."""
+
+  features: int
+  use_bias: bool
+  dtype: DTypeLike
+  variance: float = 1.0  # of the initial outputs, relative to the inputs'
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "M inputs"]) -> Float[Array, "M outputs"]:
+    """The projection, in `dtype`."""
+    init = nn.initializers.variance_scaling(
+        self.variance, "fan_in", "truncated_normal"
+    )
+    shape = (x.shape[-1], self.features)
+    kernel = self.param("kernel", init, shape)
+    x, cast = x.astype(self.dtype), lambda y: y.astype(self.dtype)
+    if isinstance(kernel, Adapted):
+      kernel, down, up = map(cast, kernel)
+      y = x @ kernel + (x @ down) @ up
+    else:
+      y = x @ cast(kernel)
+    if self.use_bias:
+      bias = self.param("bias", nn.initializers.zeros, (self.features,))
+      y = y + cast(bias)[None]
+    return y
+
+
 class Attention(nn.Module):
-  """Grouped-query causal attention with RoPE and an optional cache."""
+  """Grouped-query attention with RoPE and an optional cache."""
 
   num_heads: int
   num_kv_heads: int
@@ -116,46 +119,41 @@ class Attention(nn.Module):
   residual_scale: float  # of the output kernel's initial variance
   dtype: DTypeLike
 
-  def _project(self, x, name, heads, rows):
+  def _project(self, x, name, heads):
     width = heads * self.head_dim
-    dense = nn.Dense(width, use_bias=self.qkv_bias, dtype=self.dtype, name=name)
-    return dense(x).reshape(*rows, heads, self.head_dim)
+    dense = Dense(width, self.qkv_bias, self.dtype, name=name)
+    return dense(x).reshape(-1, heads, self.head_dim)
 
   @nn.compact
   def __call__(
       self,
       x: Float[Array, "M D"],
       angles: Rotation,
-      allowed: Bool[Array, "B T S"],
-      cache: KeyValue | None,
+      layout: Layout,
+      cache: PyTree | None,
       index: Int[Array, ""] | int,
-  ) -> tuple[Float[Array, "M D"], KeyValue | None]:
-    """What the T queries of each row read, and the cache with their keys.
+  ) -> tuple[Float[Array, "M D"], PyTree | None]:
+    """What each token reads, and the cache with the keys of all.
 
     Args:
-      x: M = B * T activations.
-      angles: of the T positions.
-      allowed: which of S slots each query may read; S = T without a cache.
+      x: activations of M tokens.
+      angles: of their positions.
+      layout: who may read whom.
       cache: written at `index`, then read; None reads `x` alone.
       index: first slot to write.
     """
-    rows = allowed.shape[:2]
-    queries = self._project(x, "query", self.num_heads, rows)
-    keys = self._project(x, "key", self.num_kv_heads, rows)
-    values = self._project(x, "value", self.num_kv_heads, rows)
+    queries = self._project(x, "query", self.num_heads)
+    keys = self._project(x, "key", self.num_kv_heads)
+    values = self._project(x, "value", self.num_kv_heads)
     if self.qk_norm:
       queries = RMSNorm(self.epsilon, name="query_norm")(queries)
       keys = RMSNorm(self.epsilon, name="key_norm")(keys)
     queries, keys = rotate(queries, angles), rotate(keys, angles)
-    keys, values = keys.swapaxes(1, 2), values.swapaxes(1, 2)
-    if cache is not None:
-      write = jax.lax.dynamic_update_slice_in_dim
-      keys = write(cache.keys, keys, index, axis=2)
-      values = write(cache.values, values, index, axis=2)
-      cache = KeyValue(keys, values)
-    mixed = attend(queries, keys, values, allowed).reshape(x.shape[0], -1)
-    out = _residual_dense(x.shape[-1], self.residual_scale, self.dtype, "out")
-    return out(mixed), cache
+    mixed, cache = layout.attend(queries, keys, values, cache, index)
+    scale = self.residual_scale
+    return Dense(x.shape[-1], False, self.dtype, scale, name="out")(
+        mixed
+    ), cache
 
 
 class MLP(nn.Module):
@@ -168,12 +166,10 @@ class MLP(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "M D"]) -> Float[Array, "M D"]:
     """What is added to the residual stream."""
-    dense = lambda name: nn.Dense(
-        self.width, use_bias=False, dtype=self.dtype, name=name
-    )
-    hidden = nn.silu(dense("gate")(x)) * dense("up")(x)
-    out = _residual_dense(x.shape[-1], self.residual_scale, self.dtype, "down")
-    return out(hidden)
+    dense = functools.partial(Dense, use_bias=False, dtype=self.dtype)
+    gate, up = (dense(self.width, name=name)(x) for name in ("gate", "up"))
+    scale = self.residual_scale
+    return dense(x.shape[-1], variance=scale, name="down")(nn.silu(gate) * up)
 
 
 class Block(nn.Module):
@@ -190,10 +186,10 @@ class Block(nn.Module):
       self,
       x: Float[Array, "M D"],
       angles: Rotation,
-      allowed: Bool[Array, "B T S"],
-      cache: KeyValue | None = None,
+      layout: Layout,
+      cache: PyTree | None = None,
       index: Int[Array, ""] | int = 0,
-  ) -> tuple[Float[Array, "M D"], KeyValue | None]:
+  ) -> tuple[Float[Array, "M D"], PyTree | None]:
     """The residual stream after this layer; see `Attention`."""
     attention = Attention(
         **self.attention,
@@ -202,16 +198,10 @@ class Block(nn.Module):
         dtype=self.dtype,
         name="attention",
     )
+    x = collectives.keep_rows(x)
     normed = RMSNorm(self.epsilon, name="attention_norm")(x)
-    mixed, cache = attention(normed, angles, allowed, cache, index)
-    x = x + mixed
+    mixed, cache = attention(normed, angles, layout, cache, index)
+    x = collectives.keep_rows(x + mixed)
     mlp = MLP(self.mlp_width, self.residual_scale, self.dtype, name="mlp")
-    return x + mlp(RMSNorm(self.epsilon, name="mlp_norm")(x)), cache
-
-
-def _residual_dense(width, scale, dtype, name):
-  """A projection onto the residual stream; small at first in deep nets."""
-  init = nn.initializers.variance_scaling(scale, "fan_in", "truncated_normal")
-  return nn.Dense(
-      width, use_bias=False, dtype=dtype, kernel_init=init, name=name
-  )
+    x = x + mlp(RMSNorm(self.epsilon, name="mlp_norm")(x))
+    return collectives.keep_rows(x), cache

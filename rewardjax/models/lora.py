@@ -1,11 +1,12 @@
 """Low-rank updates of frozen parameters, as functions on pytrees.
 
     lora = init_lora(key, params, rank=8)
-    features(model, merge(params, lora), tokens, mask)   # the policy
+    features(model, attach(params, lora), tokens, mask)  # the policy
     features(model, params, tokens, mask)                # its reference
 
 Train `lora`, keep `params`: they *are* the reference, equal to the policy at
-the first step. Nothing is switched on or off.
+the first step. Nothing is switched on or off. `merge` makes plain parameters
+of the same function, to export them.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from rewardjax.core import checks
+from rewardjax.models.layers import Adapted
 from rewardjax.types import Scalar
 
 
@@ -83,25 +85,49 @@ def init_lora(
   return lora
 
 
-def merge(params: PyTree, lora: Lora, *, scale: Scalar = 1.0) -> PyTree:
-  """params with scale * down @ up added to each adapted kernel.
+def attach(params: PyTree, lora: Lora, *, scale: Scalar = 1.0) -> PyTree:
+  """params whose adapted kernels carry their updates beside them.
+
+  The models of this package take them in the place of plain kernels. The
+  update is never multiplied out, so that training `lora` alone needs neither
+  memory nor arithmetic for gradients of the kernels, and one copy of `params`
+  serves any number of adapters under `vmap`.
 
   Gradient: to both; differentiate with respect to `lora` to train it alone.
 
   Raises:
     ValueError: if an adapter's path is not in `params`.
   """
+  add = lambda x, low: Adapted(x, low.down, _scaled(low.up, scale))
+  return _map_adapted("attach", add, params, lora)
+
+
+def merge(params: PyTree, lora: Lora, *, scale: Scalar = 1.0) -> PyTree:
+  """params with scale * down @ up added to each adapted kernel.
+
+  Gradient: to both.
+
+  Raises:
+    ValueError: if an adapter's path is not in `params`.
+  """
+  add = lambda x, low: x + low.down @ _scaled(low.up, scale)
+  return _map_adapted("merge", add, params, lora)
+
+
+def _scaled(x, scale):
+  return jnp.asarray(scale, x.dtype) * x
+
+
+def _map_adapted(where, add, params, lora):
   missing = lora.keys() - {path for path, _ in _leaves(params)}
   if missing:
-    raise ValueError(f"merge: params must hold {sorted(missing)}.")
+    raise ValueError(f"{where}: params must hold {sorted(missing)}.")
 
-  def add(path, x):
-    update = lora.get(_name(path))
-    if update is None:
-      return x
-    return x + jnp.asarray(scale, x.dtype) * (update.down @ update.up)
+  def one(path, x):
+    low = lora.get(_name(path))
+    return x if low is None else add(x, low)
 
-  return jax.tree_util.tree_map_with_path(add, params)
+  return jax.tree_util.tree_map_with_path(one, params)
 
 
 def count(tree: PyTree) -> int:

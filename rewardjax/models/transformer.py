@@ -17,20 +17,22 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from rewardjax.models import layers
-from rewardjax.models.layers import KeyValue
+from rewardjax.models import attention, layers
+from rewardjax.models.attention import KeyValue
 
 
 class Cache(NamedTuple):
-  """What decoding remembers; S slots, of which `index` are written.
+  """What decoding remembers of B prompts and G branches of each.
 
   One array per layer, not one stacked array: a stack that passes through
   `scan` is copied whole at every token.
   """
 
-  layers: tuple[KeyValue, ...]
-  mask: Bool[Array, "B S"]  # True on written slots that hold a real token
-  index: Int[Array, ""]
+  prompt: tuple[KeyValue, ...]  # of each layer, P slots, shared by branches
+  stem: Bool[Array, "B P"]  # True on real tokens of the prompt
+  branch: tuple[KeyValue, ...]  # of each layer, S slots
+  mask: Bool[Array, "B G S"]  # True on written slots that hold a real token
+  index: Int[Array, ""]  # slots written
 
 
 class Transformer(nn.Module):
@@ -115,7 +117,10 @@ class Transformer(nn.Module):
     return self.head_dim or self.width // self.num_heads
 
   def __call__(
-      self, tokens: Int[Array, "B T"], mask: Bool[Array, "B T"]
+      self,
+      tokens: Int[Array, "B T"],
+      mask: Bool[Array, "B T"],
+      segments: Int[Array, "B T"] | None = None,
   ) -> Float[Array, "B T D"]:
     """Features whose product with the unembedding predicts the next token.
 
@@ -123,47 +128,143 @@ class Transformer(nn.Module):
       tokens: token ids; masked ones are never read.
       mask: True on real tokens; padding may stand anywhere. Positions count
         real tokens, so padding does not move them.
+      segments: of packed rows: equal numbers, which stand together, are one
+        sequence, and sequences do not see each other. None: a row is one.
 
     Returns:
       Features in `dtype`; finite and meaningless on masked positions.
     """
-    slots = jnp.arange(tokens.shape[1])
-    causal = slots[:, None] >= slots[None, :]
-    allowed = causal[None] & mask[:, None, :]
-    x, angles = self._embed(tokens, mask, jnp.cumsum(mask, axis=1) - 1)
-    if self.scan_layers:
-      x, _ = self.layers(x, angles, allowed)
-    else:
-      for layer in self.layers:
-        x, _ = layer(x, angles, allowed)
+    allowed = _causal(tokens.shape[1])[None] & mask[:, None, :]
+    positions = jnp.cumsum(mask, axis=1) - 1
+    if segments is not None:
+      allowed &= segments[:, :, None] == segments[:, None, :]
+      positions -= _real_before_segment(mask, segments)
+    x, angles = self._embed(tokens, mask, positions)
+    x = self._run(x, angles, attention.Rows(allowed))
     return self.final_norm(x).reshape(*tokens.shape, -1)
 
-  def extend(
-      self, tokens: Int[Array, "B T"], mask: Bool[Array, "B T"], cache: Cache
-  ) -> tuple[Float[Array, "B D"], Cache]:
-    """Reads T more tokens; returns the features of the last one."""
-    length = tokens.shape[1]
-    before = jnp.sum(cache.mask, axis=1, keepdims=True)
-    positions = before + jnp.cumsum(mask, axis=1) - 1
-    known = jax.lax.dynamic_update_slice(cache.mask, mask, (0, cache.index))
-    slots = jnp.arange(known.shape[1])
-    causal = cache.index + jnp.arange(length)[:, None] >= slots[None, :]
-    allowed = causal[None] & known[:, None, :]
-    x, angles = self._embed(tokens, mask, positions)
+  def branch(
+      self,
+      prompts: Int[Array, "B P"],
+      prompt_mask: Bool[Array, "B P"],
+      tokens: Int[Array, "B G T"],
+      mask: Bool[Array, "B G T"],
+      segments: Int[Array, "B G T"] | None = None,
+  ) -> Float[Array, "B G T D"]:
+    """Features that predict each token; see `completion_features`."""
+    if segments is None:
+      # The last token predicts nothing.
+      tokens, mask = tokens[..., :-1], mask[..., :-1]
+    batch, group, length = tokens.shape
+    allowed = _causal(length)[None, None] & mask[:, :, None, :]
+    positions = jnp.cumsum(mask, axis=2) - 1
+    positions += jnp.sum(prompt_mask, axis=1)[:, None, None]
+    if segments is not None:
+      allowed &= segments[..., :, None] == segments[..., None, :]
+      positions -= _real_before_segment(mask, segments)
+    layout = attention.Branches(
+        _causal(prompts.shape[1])[None] & prompt_mask[:, None, :],
+        prompt_mask,
+        allowed,
+    )
+    join = lambda stem, tips: jnp.concatenate(
+        [stem, tips.reshape(batch, -1)], axis=1
+    )
+    x, angles = self._embed(
+        join(prompts, tokens),
+        join(prompt_mask, mask),
+        join(jnp.cumsum(prompt_mask, axis=1) - 1, positions),
+    )
+    x = self._run(x, angles, layout)
+    width = prompts.shape[1]
+    x = x.reshape(batch, -1, x.shape[-1])
+    first = x[:, None, width - 1 : width]
+    rest = x[:, width:].reshape(batch, group, length, -1)
+    if segments is None:
+      first = jnp.broadcast_to(first, (batch, group, 1, x.shape[-1]))
+      return self.final_norm(jnp.concatenate([first, rest], axis=2))
+    starts = _segment_starts(segments)[..., None]
+    return self.final_norm(jnp.where(starts, first, jnp.roll(rest, 1, axis=2)))
+
+  def prefill(
+      self, tokens: Int[Array, "B P"], mask: Bool[Array, "B P"]
+  ) -> tuple[Float[Array, "B D"], tuple[KeyValue, ...]]:
+    """Reads prompts; returns the features of their last tokens and all keys."""
+    layout = attention.Rows(_causal(tokens.shape[1])[None] & mask[:, None, :])
+    x, angles = self._embed(tokens, mask, jnp.cumsum(mask, axis=1) - 1)
+    empty = self.empty(tokens.shape[0], tokens.shape[1])
     written = []
-    for layer, kept in zip(self.layers, cache.layers):
-      x, kept = layer(x, angles, allowed, kept, cache.index)
+    for layer, kept in zip(self.layers, empty):
+      x, kept = layer(x, angles, layout, kept, 0)
       written.append(kept)
     last = x.reshape(*tokens.shape, -1)[:, -1]
-    cache = Cache(tuple(written), known, cache.index + length)
+    return self.final_norm(last), tuple(written)
+
+  def extend(
+      self, tokens: Int[Array, "B G T"], cache: Cache
+  ) -> tuple[Float[Array, "B G D"], Cache]:
+    """Reads T more tokens of each branch; the features of the last ones."""
+    batch, group, length = tokens.shape
+    count = lambda x: jnp.sum(x, axis=-1)
+    before = count(cache.stem)[:, None] + count(cache.mask)
+    positions = before[..., None] + jnp.arange(length)[None, None]
+    mask = jnp.ones(tokens.shape, bool)
+    known = jax.lax.dynamic_update_slice_in_dim(
+        cache.mask, mask, cache.index, axis=2
+    )
+    slots = jnp.arange(known.shape[2])
+    causal = cache.index + jnp.arange(length)[:, None] >= slots[None, :]
+    layout = attention.Steps(
+        cache.stem, causal[None, None] & known[:, :, None, :]
+    )
+    x, angles = self._embed(tokens, mask, positions)
+    written = []
+    for layer, *kept in zip(self.layers, cache.prompt, cache.branch):
+      x, (_, own) = layer(x, angles, layout, tuple(kept), cache.index)
+      written.append(own)
+    last = x.reshape(batch, group, length, -1)[:, :, -1]
+    cache = cache._replace(
+        branch=tuple(written), mask=known, index=cache.index + length
+    )
     return self.final_norm(last), cache
+
+  def empty(self, batch: int, slots: int) -> tuple[KeyValue, ...]:
+    """Keys and values of no token yet, one branch per row."""
+    heads = self.num_kv_heads or self.num_heads
+    zeros = jnp.zeros((batch, heads, 1, slots, self.per_head), self.dtype)
+    return (KeyValue(zeros, zeros),) * self.num_layers
 
   def _embed(self, tokens, mask, positions):
     # Padding may hold any id, even one outside the vocabulary.
-    x = self.embedding[jnp.where(mask, tokens, 0)].astype(self.dtype)
-    positions = jnp.maximum(positions, 0)
-    angles = layers.rotation(positions, self.per_head, self.rope_base)
-    return x.reshape(-1, self.width), angles
+    tokens = jnp.where(mask, tokens, 0).ravel()
+    x = self.embedding[tokens].astype(self.dtype)
+    positions = jnp.maximum(positions, 0).ravel()
+    return x, layers.rotation(positions, self.per_head, self.rope_base)
+
+  def _run(self, x, angles, layout):
+    if self.scan_layers:
+      return self.layers(x, angles, layout)[0]
+    for layer in self.layers:
+      x, _ = layer(x, angles, layout)
+    return x
+
+
+def _causal(length):
+  slots = jnp.arange(length)
+  return slots[:, None] >= slots[None, :]
+
+
+def _segment_starts(segments):
+  first = jnp.ones((*segments.shape[:-1], 1), bool)
+  changes = segments[..., 1:] != segments[..., :-1]
+  return jnp.concatenate([first, changes], axis=-1)
+
+
+def _real_before_segment(mask, segments):
+  """Real tokens of the row that stand before each token's segment."""
+  before = jnp.cumsum(mask, axis=-1) - mask
+  before = jnp.where(_segment_starts(segments), before, 0)
+  return jax.lax.cummax(before, axis=before.ndim - 1)
 
 
 def _check_divides(name, value, divisor):
@@ -178,9 +279,10 @@ def features(
     params: PyTree,
     tokens: Int[Array, "B T"],
     mask: Bool[Array, "B T"],
+    segments: Int[Array, "B T"] | None = None,
 ) -> Float[Array, "B T D"]:
   """Features of every position, in `model.dtype`: see `Transformer`."""
-  return model.apply({"params": params}, tokens, mask)
+  return model.apply({"params": params}, tokens, mask, segments)
 
 
 def completion_features(
@@ -190,20 +292,30 @@ def completion_features(
     prompt_mask: Bool[Array, "B P"],
     tokens: Int[Array, "B G T"],
     mask: Bool[Array, "B G T"],
+    segments: Int[Array, "B G T"] | None = None,
 ) -> Float[Array, "B G T D"]:
   """Features that predict each token of G completions of B prompts.
 
   Those of `tokens[..., t]` stand one position before it: on the prompt's last
-  token for t = 0. The last token predicts nothing and is not read.
+  token for t = 0. A prompt is computed once for its completions, forward and
+  backward.
+
+  Args:
+    model: static.
+    params: of the model; kernels may be `layers.Adapted`.
+    prompts: padded left.
+    prompt_mask: True on real tokens.
+    tokens: of the completions.
+    mask: True on real tokens; masked ids are never read.
+    segments: where completions of one prompt are packed into common rows
+      (`core.packing`): equal numbers, which stand together, are one
+      completion. None: a row is one.
   """
-  batch, group_size, length = tokens.shape
-  rows = batch * group_size
-  join = lambda prompt, new: jnp.concatenate(
-      [jnp.repeat(prompt, group_size, axis=0), new.reshape(rows, length)], 1
-  )[:, :-1]
-  all_tokens, all_masks = join(prompts, tokens), join(prompt_mask, mask)
-  found = features(model, params, all_tokens, all_masks)
-  return found[:, prompts.shape[1] - 1 :].reshape(*tokens.shape, -1)
+  if tokens.shape[-1] == 1:
+    last = features(model, params, prompts, prompt_mask)[:, None, -1:]
+    return jnp.broadcast_to(last, (*tokens.shape, last.shape[-1]))
+  rows = (prompts, prompt_mask, tokens, mask, segments)
+  return model.apply({"params": params}, *rows, method="branch")
 
 
 def unembedding(model: Transformer, params: PyTree) -> Float[Array, "V D"]:
@@ -245,48 +357,78 @@ def unstack_layers(params: PyTree, num_layers: int) -> PyTree:
   return rest
 
 
+def unroll(model: Transformer, params: PyTree) -> tuple[Transformer, PyTree]:
+  """The same function with a parameter tree per layer.
+
+  A decoder reads its layers at every token: sliced out of stacks each time
+  they would be copied each time. Do it once, outside of the loop.
+  """
+  if not model.scan_layers:
+    return model, params
+  return model.clone(scan_layers=False), unstack_layers(
+      params, model.num_layers
+  )
+
+
 class Decoder(NamedTuple):
-  """Three functions that continue sequences: `policies.decoding` calls them."""
+  """Functions that continue sequences: `policies.decoding` calls them."""
 
   prefill: Callable
   repeat: Callable
   step: Callable
+  select: Callable
 
 
 def decoder(model: Transformer) -> Decoder:
-  """Incremental decoding of `model`, equal to its full forward pass."""
+  """Incremental decoding of `model`, equal to its full forward pass.
+
+  Scanned layers should be unrolled first, with their parameters: `unroll`.
+  """
   unrolled = model.clone(scan_layers=False, remat=False)
 
-  def extend(params, tokens, mask, cache):
-    if model.scan_layers:
-      params = unstack_layers(params, model.num_layers)
-    last, cache = unrolled.apply(
-        {"params": params}, tokens, mask, cache, method="extend"
-    )
-    return logits(unrolled, params, last), cache
+  def apply(params, *args, method):
+    _, params = unroll(model, params)
+    found, cache = unrolled.apply({"params": params}, *args, method=method)
+    return logits(unrolled, params, found), cache
 
   def prefill(params, tokens, mask, max_len):
-    return extend(params, tokens, mask, _empty_cache(model, mask, max_len))
+    batch, width = tokens.shape
+    found, prompt = apply(params, tokens, mask, method="prefill")
+    slots = max_len - width
+    branch = unrolled.empty(batch, slots)
+    written = jnp.zeros((batch, 1, slots), bool)
+    index = jnp.zeros((), jnp.int32)
+    return found, Cache(prompt, mask, branch, written, index)
 
   def repeat(cache, times):
-    copy = lambda x: jnp.repeat(x, times, axis=0)
-    rows = jax.tree.map(copy, (cache.layers, cache.mask))
-    return Cache(*rows, cache.index)
+    copy = lambda axis: lambda x: jnp.repeat(x, times, axis=axis)
+    return cache._replace(
+        branch=jax.tree.map(copy(2), cache.branch), mask=copy(1)(cache.mask)
+    )
 
   def step(params, tokens, cache):
-    mask = jnp.ones((tokens.shape[0], 1), bool)
-    return extend(params, tokens[:, None], mask, cache)
+    batch, group, _ = cache.mask.shape
+    found, cache = apply(
+        params, tokens.reshape(batch, group, 1), cache, method="extend"
+    )
+    return found.reshape(batch * group, -1), cache
 
-  return Decoder(prefill, repeat, step)
+  return Decoder(prefill, repeat, step, _select)
 
 
-def _empty_cache(model, mask, max_len):
-  heads = model.num_kv_heads or model.num_heads
-  shape = (mask.shape[0], heads, max_len, model.per_head)
-  zeros = jnp.zeros(shape, model.dtype)
-  slots = jnp.zeros((mask.shape[0], max_len), bool)
+def _select(cache: Cache, rows: Int[Array, " N"]) -> Cache:
+  """The given branches, each with a copy of its prompt: B = N, G = 1."""
+  group = cache.mask.shape[1]
+  prompt = rows // group
+
+  def tips(x):
+    x = x.swapaxes(1, 2)
+    return x.reshape(-1, *x.shape[2:])[rows][:, :, None]
+
   return Cache(
-      tuple(KeyValue(zeros, zeros) for _ in range(model.num_layers)),
-      slots,
-      jnp.zeros((), jnp.int32),
+      jax.tree.map(lambda x: x[prompt], cache.prompt),
+      cache.stem[prompt],
+      jax.tree.map(tips, cache.branch),
+      cache.mask.reshape(-1, 1, cache.mask.shape[2])[rows],
+      cache.index,
   )

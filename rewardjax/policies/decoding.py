@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from rewardjax.core import checks, random
+from rewardjax.core import checks, mapping, random
 from rewardjax.policies import laws
 from rewardjax.policies.laws import SamplingLaw
 from rewardjax.types import Rollouts
 
 
 class Decoder(NamedTuple):
-  """A language model as three pure functions; `cache` is any pytree.
+  """A language model as pure functions; `cache` is any pytree.
 
   prefill: (params, tokens [B, P], mask [B, P], max_len) -> (logits [B, V],
     cache): reads left-padded prompts; logits are those of the next token.
@@ -26,14 +26,18 @@ class Decoder(NamedTuple):
   step: (params, tokens [N], cache) -> (logits [N, V], cache): reads one more
     token per row. It must update the cache in place (`.at[].set`,
     `dynamic_update_slice`), never rebuild it.
+  select: (cache, rows [M]) -> cache of the given rows only. `sample` needs it
+    for `halvings`; None if there is none.
   """
 
   prefill: Callable
   repeat: Callable
   step: Callable
+  select: Callable | None = None
 
 
 class _State(NamedTuple):
+  keys: Key[Array, " N"]  # of each sample
   index: Int[Array, ""]  # tokens drawn so far
   token: Int[Array, " N"]  # the last ones
   done: Bool[Array, " N"]
@@ -41,22 +45,6 @@ class _State(NamedTuple):
   mask: Bool[Array, "N T"]
   log_probs: Float[Array, "N T"]
   cache: Any
-
-
-@jax.custom_batching.custom_vmap
-def _any(x):
-  """Whether anything is True, on this and on every mapped axis.
-
-  Under `vmap` a loop whose condition is mapped copies its whole state, the
-  cache with it, at every turn; this condition stays one scalar.
-  """
-  return jnp.any(x)
-
-
-@_any.def_vmap
-def _any_mapped(axis_size, in_batched, x):
-  del axis_size, in_batched
-  return _any(x), False
 
 
 def sample(
@@ -72,6 +60,7 @@ def sample(
     law: SamplingLaw = laws.PLAIN,
     pad_token: int = 0,
     prompt_ids: Int[Array, " B"] | None = None,
+    halvings: int = 0,
 ) -> Rollouts:
   """Draws `num_samples` completions of each prompt, with their log-probs.
 
@@ -91,13 +80,19 @@ def sample(
     law: the distribution that is drawn from, and of `log_probs`.
     pad_token: what stands after a stop token.
     prompt_ids: global example ids; None numbers the rows 0 .. B-1.
+    halvings: how often the batch may shrink (static): as soon as no more than
+      half of its samples go on, they go on as a batch of half the size, so
+      that short answers do not pay for the longest. Each compiles the step
+      once more. It changes no draw, and log-probs by rounding only.
 
   Returns:
     `Rollouts`; `log_probs` are float32 or wider and 0 where masked.
 
   Raises:
-    ValueError: if a size is not positive or the law makes no sense.
+    ValueError: if a size is not positive, the law makes no sense, or
+      `halvings` finds no `decoder.select`.
   """
+  _check(decoder, halvings)
   checks.at_least("sample", 1, num_samples=num_samples)
   checks.at_least("sample", 1, max_new_tokens=max_new_tokens)
   laws.check("sample", law)
@@ -111,11 +106,8 @@ def sample(
   cache = decoder.repeat(cache, num_samples)
 
   def record(state, logits):
-    token, log_prob = _draw(keys, logits, state.index, law)
+    token, log_prob = _draw(state.keys, logits, state.index, law)
     return _append(state, token, log_prob, stop_tokens, pad_token)
-
-  def go_on(state):
-    return (state.index < max_new_tokens) & _any(~state.done)
 
   def advance(state):
     logits, cache = decoder.step(params, state.token, state.cache)
@@ -125,8 +117,8 @@ def sample(
       (batch * num_samples, max_new_tokens), pad_token, prompts.dtype
   )
   wide = jnp.promote_types(logits.dtype, jnp.float32)
-  first = record(_no_tokens(empty, wide, cache), logits)
-  last = jax.lax.while_loop(go_on, advance, first)
+  first = record(_no_tokens(keys, empty, wide, cache), logits)
+  last = _run(first, advance, decoder, halvings)
   group = lambda x: x.reshape(batch, num_samples, *x.shape[1:])
   return Rollouts(
       prompts,
@@ -135,6 +127,52 @@ def sample(
       group(last.mask),
       group(last.log_probs),
       group(~last.done),
+  )
+
+
+def _check(decoder, halvings):
+  checks.at_least("sample", 0, halvings=halvings)
+  if halvings and getattr(decoder, "select", None) is None:
+    raise ValueError(
+        f"sample: decoder must have `select` for halvings = {halvings}."
+    )
+
+
+def _run(state, advance, decoder, halvings):
+  """Advances until every sample has stopped; see `sample`."""
+  count, length = state.tokens.shape
+  half = count // 2 if halvings else 0
+
+  def go_on(state):
+    running = jnp.sum(~state.done)
+    return (state.index < length) & mapping.any_mapped(running > half)
+
+  state = jax.lax.while_loop(go_on, advance, state)
+  if not half:
+    return state
+  # Those that run come first; past `length` nothing runs any more.
+  rows = jnp.argsort(state.done, stable=True)[:half]
+  take = lambda x: x[rows]
+  fewer = _run(
+      state._replace(
+          keys=take(state.keys),
+          token=take(state.token),
+          done=take(state.done),
+          tokens=take(state.tokens),
+          mask=take(state.mask),
+          log_probs=take(state.log_probs),
+          cache=decoder.select(state.cache, rows),
+      ),
+      advance,
+      decoder,
+      halvings - 1,
+  )
+  put = lambda x, y: x.at[rows].set(y)
+  return state._replace(
+      done=put(state.done, fewer.done),
+      tokens=put(state.tokens, fewer.tokens),
+      mask=put(state.mask, fewer.mask),
+      log_probs=put(state.log_probs, fewer.log_probs),
   )
 
 
@@ -160,9 +198,10 @@ def _draw(keys, logits, index, law):
   return token, chosen[:, 0]
 
 
-def _no_tokens(tokens, dtype, cache):
+def _no_tokens(keys, tokens, dtype, cache):
   """The state before the first draw; `tokens` [N, T] are padding."""
   return _State(
+      keys,
       jnp.zeros((), jnp.int32),
       tokens[:, 0],
       jnp.zeros(tokens.shape[:1], bool),
@@ -180,14 +219,13 @@ def _append(state, token, log_prob, stop_tokens, pad_token):
   write = lambda x, new: jax.lax.dynamic_update_slice_in_dim(
       x, new[:, None], state.index, axis=1
   )
-  return _State(
-      state.index + 1,
-      token,
-      state.done | _is_in(token, stop_tokens),
-      write(state.tokens, token),
-      write(state.mask, alive),
-      write(state.log_probs, jnp.where(alive, log_prob, 0.0)),
-      state.cache,
+  return state._replace(
+      index=state.index + 1,
+      token=token,
+      done=state.done | _is_in(token, stop_tokens),
+      tokens=write(state.tokens, token),
+      mask=write(state.mask, alive),
+      log_probs=write(state.log_probs, jnp.where(alive, log_prob, 0.0)),
   )
 
 

@@ -19,11 +19,22 @@ def turn(x, position, base):
   return out
 
 
+def turn_neighbours(x, position, base):
+  """Rotates pair (2i, 2i + 1) instead: what llama.cpp does to Llama."""
+  out = np.empty_like(x)
+  for i in range(len(x) // 2):
+    angle = position / base ** (2 * i / len(x))
+    c, s = np.cos(angle), np.sin(angle)
+    out[2 * i] = x[2 * i] * c - x[2 * i + 1] * s
+    out[2 * i + 1] = x[2 * i + 1] * c + x[2 * i] * s
+  return out
+
+
 def project(dense, x):
   return x @ dense["kernel"] + dense.get("bias", 0)
 
 
-def forward(model, params, tokens):
+def forward(model, params, tokens, turn=turn):
   """Features [T, D] of one unpadded row."""
   heads = model.num_heads
   kv_heads = model.num_kv_heads or heads

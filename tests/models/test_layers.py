@@ -7,11 +7,11 @@ from rewardjax.models import layers
 
 def test_rotation_by_hand():
   """Positions 0 and 2, four channels, base 100: angles 2 and 0.2."""
-  turned = layers.rotation(jnp.array([[0, 2]]), 4, 100.0)
-  np.testing.assert_allclose(turned.cos[0, 1], np.cos([2, 0.2]), rtol=1e-6)
-  x = jnp.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 1, 4)
-  x = jnp.tile(x, (1, 2, 1, 1))
-  actual = layers.rotate(x, turned)[0, :, 0]
+  turned = layers.rotation(jnp.array([0, 2]), 4, 100.0)
+  np.testing.assert_allclose(turned.cos[1], np.cos([2, 0.2]), rtol=1e-6)
+  x = jnp.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 4)
+  x = jnp.tile(x, (2, 1, 1))
+  actual = layers.rotate(x, turned)[:, 0]
   c, s = np.cos([2, 0.2]), np.sin([2, 0.2])
   # Pairs are (1, 3) and (2, 4).
   expected = [
@@ -26,31 +26,13 @@ def test_rotation_by_hand():
 
 def test_rotated_products_depend_on_distances_only():
   keys = jax.random.split(jax.random.key(0), 2)
-  q, k = (jax.random.normal(key, (1, 1, 1, 8)) for key in keys)
+  q, k = (jax.random.normal(key, (1, 1, 8)) for key in keys)
   at = lambda x, t: layers.rotate(
-      x, layers.rotation(jnp.full((1, 1), t), 8, 1e4)
+      x, layers.rotation(jnp.full(1, t), 8, 1e4)
   )
   near = jnp.vdot(at(q, 3), at(k, 1))
   far = jnp.vdot(at(q, 103), at(k, 101))
   np.testing.assert_allclose(near, far, rtol=1e-3)
-
-
-def test_attention_weighs_values_by_hand():
-  """Scores log 1 and log 3 against two slots: weights 1/4 and 3/4."""
-  queries = jnp.ones((1, 1, 2, 1))
-  keys = jnp.log(jnp.array([1.0, 3.0, 9.0])).reshape(1, 1, 3, 1)
-  values = jnp.array([4.0, 8.0, 1e6]).reshape(1, 1, 3, 1)
-  allowed = jnp.array([[[True, True, False]]])
-  actual = layers.attend(queries, keys, values, allowed)
-  np.testing.assert_allclose(actual.ravel(), [7.0, 7.0], rtol=1e-6)
-
-
-def test_attention_that_may_read_nothing_is_finite():
-  values = jnp.array([4.0, 8.0]).reshape(1, 1, 2, 1)
-  nothing = jnp.zeros((1, 1, 2), bool)
-  f = lambda q: jnp.sum(layers.attend(q, values, values, nothing))
-  value, grad = jax.value_and_grad(f)(jnp.ones((1, 1, 1, 1)))
-  assert value == 6.0 and grad == 0.0
 
 
 def test_rms_norm_sums_bfloat16_in_float32():
@@ -62,3 +44,16 @@ def test_rms_norm_sums_bfloat16_in_float32():
   np.testing.assert_allclose(
       np.asarray(actual, np.float64), expected, rtol=2**-8
   )
+
+
+def test_an_adapted_kernel_by_hand():
+  """x = (1, 2): x @ kernel = (5, 8), x @ down = 3, times up = (30, 300)."""
+  kernel = layers.Adapted(
+      jnp.array([[1.0, 2.0], [2.0, 3.0]]),
+      jnp.array([[1.0], [1.0]]),
+      jnp.array([[10.0, 100.0]]),
+  )
+  dense = layers.Dense(2, use_bias=True, dtype=jnp.float32)
+  params = {"kernel": kernel, "bias": jnp.array([0.5, 0.25])}
+  actual = dense.apply({"params": params}, jnp.array([[1.0, 2.0]]))
+  np.testing.assert_allclose(actual, [[35.5, 308.25]])

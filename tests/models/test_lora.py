@@ -78,6 +78,54 @@ def test_the_reference_is_the_frozen_base(scan_layers):
     assert jnp.any(pair.up != 0)
 
 
+@pytest.mark.parametrize("scan_layers", [False, True])
+def test_attached_updates_are_the_merged_ones(scan_layers):
+  """Values, and gradients of the adapters alone, which the merged way gets
+  through matrices of the kernels' size."""
+  model = transformer.Transformer(
+      11, 8, 2, num_heads=2, mlp_width=12, scan_layers=scan_layers
+  )
+  tokens = jnp.array([[1, 2, 3, 4]])
+  mask = jnp.ones_like(tokens, bool)
+  params = jax.jit(model.init)(jax.random.key(0), tokens, mask)["params"]
+  made = lora.init_lora(jax.random.key(1), params, rank=2)
+  noise = lambda x: x + 0.3 * jnp.sin(jnp.arange(x.size)).reshape(x.shape)
+  made = jax.tree.map(noise, made)
+  weights = jax.random.normal(jax.random.key(2), (1, 4, 8))
+
+  def loss(made, put):
+    found = transformer.features(model, put(params, made), tokens, mask)
+    return jnp.sum(weights * found)
+
+  put = {
+      f: lambda p, m, f=f: f(p, m, scale=1.5) for f in (lora.attach, lora.merge)
+  }
+  (actual, grads), (expected, wanted) = (
+      jax.jit(jax.value_and_grad(lambda m: loss(m, f)))(made)  # noqa: B023
+      for f in put.values()
+  )
+  np.testing.assert_allclose(actual, expected, rtol=1e-4)
+  for x, y in zip(jax.tree.leaves(grads), jax.tree.leaves(wanted)):
+    np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5)
+
+
+def test_seeds_share_one_copy_of_what_is_frozen():
+  """Under vmap over adapters no operation has the batched kernel's shape."""
+  model = transformer.Transformer(11, 8, 1, num_heads=2, mlp_width=12)
+  tokens = jnp.array([[1, 2, 3, 4]])
+  mask = jnp.ones_like(tokens, bool)
+  params = jax.jit(model.init)(jax.random.key(0), tokens, mask)["params"]
+  keys = jax.random.split(jax.random.key(1), 3)
+  made = jax.vmap(lambda k: lora.init_lora(k, params, rank=2))(keys)
+
+  def loss(made, put):
+    return jnp.sum(transformer.features(model, put(params, made), tokens, mask))
+
+  for put, shares in ((lora.attach, True), (lora.merge, False)):
+    gradient = jax.vmap(jax.grad(lambda m: loss(m, put)))  # noqa: B023
+    assert ("f32[3,8,12]" not in str(jax.make_jaxpr(gradient)(made))) == shares
+
+
 def test_match_selects_by_path():
   made = lora.init_lora(
       jax.random.key(0), PARAMS, rank=1, match=lambda path: "stack" in path
@@ -100,5 +148,7 @@ def test_what_cannot_be_adapted_is_named(kwargs, message):
 
 def test_adapters_of_another_model_are_refused():
   made = lora.init_lora(jax.random.key(0), PARAMS, rank=1)
-  with pytest.raises(ValueError, match="merge: params must hold .'stack/"):
-    lora.merge({"a": PARAMS["a"]}, made)
+  for put in (lora.attach, lora.merge):
+    message = f"{put.__name__}: params must hold .'stack/"
+    with pytest.raises(ValueError, match=message):
+      put({"a": PARAMS["a"]}, made)

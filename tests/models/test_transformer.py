@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rewardjax.core import packing
 from rewardjax.models import transformer
 from rewardjax.policies import decoding, log_probs
 from rewardjax.policies.laws import SamplingLaw
@@ -128,6 +129,133 @@ def test_decoding_equals_the_full_forward_pass(name):
   expected = transformer.logits(model, params, full)[:, 3:]
   actual = jnp.stack(rows, axis=1)
   np.testing.assert_allclose(actual, jnp.repeat(expected, 2, axis=0), atol=2e-5)
+
+
+def grouped_rows(prompts, prompt_mask, tokens, mask):
+  """Every completion behind a prompt of its own: [B * G, P + T]."""
+  group = tokens.shape[1]
+  join = lambda prompt, new: jnp.concatenate(
+      [jnp.repeat(prompt, group, 0), new.reshape(-1, new.shape[-1])], axis=1
+  )
+  return join(prompts, tokens), join(prompt_mask, mask)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_a_shared_prompt_changes_neither_features_nor_gradients(name, length):
+  """Against every completion behind its own copy of the prompt.
+
+  Ids of padding are poisoned; the last token is never read.
+  """
+  model, params = make(name)
+  tokens = jax.random.randint(jax.random.key(4), (3, 4, length), 0, 19)
+  lengths = jnp.array([length, 3, 1, 2])[:, None]
+  mask = jnp.arange(length)[None] < lengths
+  mask = jnp.broadcast_to(mask, tokens.shape)
+  prompt_mask = MASK.at[1, -1].set(True)  # prompts are padded left
+  given = jnp.where(prompt_mask, TOKENS, 10**6)
+  weights = jax.random.normal(jax.random.key(5), (*tokens.shape, 16))
+  weigh = lambda x: jnp.sum(jnp.where(mask[..., None], weights * x, 0.0)[:2])
+
+  def shared(params):
+    return transformer.completion_features(
+        model, params, given, prompt_mask, jnp.where(mask, tokens, -7), mask
+    )
+
+  def copied(params):
+    rows = grouped_rows(TOKENS, prompt_mask, tokens, mask)
+    hidden = transformer.features(model, params, *rows)[:, 6:-1]
+    return hidden.reshape(*tokens.shape, -1)
+
+  find = lambda f: jax.jit(jax.value_and_grad(lambda p: weigh(f(p))))(params)
+  (value, actual), (wanted, expected) = find(shared), find(copied)
+  np.testing.assert_allclose(value, wanted, rtol=1e-4)
+  for x, y in zip(jax.tree.leaves(actual), jax.tree.leaves(expected)):
+    np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_packed_rows_equal_rows_of_their_own(name):
+  """Three sequences in one row, padding between and inside them."""
+  model, params = make(name)
+  segments = jnp.array([[0, 0, 0, 1, 1, 2, 2, 2, 9, 9]])
+  mask = jnp.array([[1, 1, 1, 0, 1, 1, 0, 1, 0, 0]], bool)
+  tokens = jnp.arange(10)[None] + 3
+  weights = jax.random.normal(jax.random.key(5), (10, 16))
+  weigh = lambda x, w, m: jnp.sum(jnp.where(m[..., None], w * x, 0.0))
+
+  def packed(params):
+    found = transformer.features(model, params, tokens, mask, segments)
+    return weigh(found, weights[None], mask)
+
+  def alone(params):
+    total = 0.0
+    for start, end in ((0, 3), (3, 5), (5, 8)):
+      part = slice(start, end)
+      rows = tokens[:, part], mask[:, part]
+      found = transformer.features(model, params, *rows)
+      total += weigh(found, weights[None, part], rows[1])
+    return total
+
+  find = lambda f: jax.jit(jax.value_and_grad(f))(params)
+  (value, actual), (wanted, expected) = find(packed), find(alone)
+  np.testing.assert_allclose(value, wanted, rtol=1e-4)
+  for x, y in zip(jax.tree.leaves(actual), jax.tree.leaves(expected)):
+    np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_packed_completions_equal_padded_ones(name):
+  """Four completions in two rows of eight, values and gradients."""
+  model, params = make(name)
+  lengths = jnp.array([[5, 1, 3, 2], [4, 4, 0, 6]])
+  tokens = jax.random.randint(jax.random.key(4), (2, 4, 6), 0, 19)
+  mask = jnp.arange(6)[None, None] < lengths[..., None]
+  prompts = (TOKENS[:2], MASK[:2].at[1, -1].set(True))
+  weights = jax.random.normal(jax.random.key(5), (*tokens.shape, 16))
+  plan = packing.first_fit(lengths, lanes=2, room=8, width=6)
+  assert jnp.all(plan.fits)
+
+  def padded(params):
+    return transformer.completion_features(
+        model, params, *prompts, tokens, mask
+    )
+
+  def packed(params):
+    rows = packing.pack(plan, jnp.where(mask, tokens, 10**6))
+    found = transformer.completion_features(
+        model, params, *prompts, rows, plan.mask, plan.segments
+    )
+    back = jax.vmap(lambda x: packing.unpack(plan, x, 6), -1, -1)
+    return back(found)
+
+  weigh = lambda x: jnp.sum(jnp.where(mask[..., None], weights * x, 0.0))
+  find = lambda f: jax.jit(jax.value_and_grad(lambda p: weigh(f(p))))(params)
+  (value, actual), (wanted, expected) = find(packed), find(padded)
+  np.testing.assert_allclose(value, wanted, rtol=1e-4)
+  for x, y in zip(jax.tree.leaves(actual), jax.tree.leaves(expected)):
+    np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4)
+
+
+def test_selected_rows_decode_as_before():
+  """Some branches go on alone, each with a copy of its prompt."""
+  model, params = make("grouped")
+  decoder = transformer.decoder(model)
+  prompt_mask = MASK[:2].at[1, -1].set(True)
+  _, cache = decoder.prefill(params, TOKENS[:2], prompt_mask, 12)
+  cache = decoder.repeat(cache, 3)
+  first, second = jnp.arange(6), jnp.arange(6) + 7
+  _, cache = decoder.step(params, first, cache)
+  expected, _ = decoder.step(params, second, cache)
+  rows = jnp.array([4, 1, 5])
+  some = decoder.select(cache, rows)
+  actual, some = decoder.step(params, second[rows], some)
+  np.testing.assert_allclose(actual, expected[rows], atol=1e-5)
+  # And again, from branches that stand alone already.
+  alone = decoder.select(some, jnp.array([1]))
+  again, _ = decoder.step(params, first[1:2], alone)
+  last, _ = decoder.step(params, first[:3], some)
+  np.testing.assert_allclose(again[0], last[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("law", [SamplingLaw(0.7), SamplingLaw(1.0, 5, 0.9)])
@@ -281,7 +409,7 @@ def test_the_cache_is_written_in_place(name):
       stop_tokens=(3,),
   )
   heads = model.num_kv_heads or model.num_heads
-  shape = f"15,{heads},37,4"
+  shape = f"3,{heads},5,30,4"
   keys = jax.random.split(jax.random.key(0), 2)
   for text in (
       jax.jit(run).lower(keys[0]).compile().as_text(),

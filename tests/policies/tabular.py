@@ -28,7 +28,12 @@ def decoder(on_step: Callable = lambda: None) -> Decoder:
     jax.debug.callback(on_step)
     return params[tokens], cache + 1
 
-  return Decoder(prefill, lambda cache, n: jnp.repeat(cache, n, axis=0), step)
+  return Decoder(
+      prefill,
+      lambda cache, n: jnp.repeat(cache, n, axis=0),
+      step,
+      lambda cache, rows: cache[rows],
+  )
 
 
 def sequence_probabilities(first, length, law, stop_tokens):

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 
-from benchmarks import grpo_step
 from benchmarks import log_probs as benchmark
 
 
@@ -23,18 +22,7 @@ def test_scores_of_a_real_vocabulary_fit_into_an_eighth_of_the_memory():
     assert memory.temp_size_in_bytes <= limit, name
 
 
-def test_a_grpo_step_is_traced_once():
-  """Pain 30: no retraces after warm-up, whatever the draws."""
-  seconds, retraces = grpo_step.measure(grpo_step.TINY, repeats=3)
-  assert retraces == 0
-  assert sorted(seconds) == ["sampling", "scoring", "update"]
-
-
-def test_the_tables_print(capsys):
-  grpo_step.main(["--tiny", "--repeats", "1"])
-  printed = capsys.readouterr().out
-  assert "| step (sampling + update) |" in printed
-  assert "0 retraces after warm-up" in printed
+def test_the_table_prints(capsys):
   benchmark.main(["--tiny", "--repeats", "1"])
   printed = capsys.readouterr().out
   assert "| materialised |" in printed and "| chunked, top_k 50 |" in printed

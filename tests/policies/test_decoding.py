@@ -152,6 +152,68 @@ def test_the_loop_ends_when_every_sample_has_stopped():
   np.testing.assert_array_equal(lengths, [3, 1, 2])
 
 
+@pytest.mark.parametrize("law", [LAWS[0], LAWS[1]])
+def test_halvings_change_no_draw(law):
+  """Samples that go on in a smaller batch are what they would have been."""
+  expected = sample(law=law, num_samples=5, max_new_tokens=9)
+  ends = jnp.sum(expected.mask, axis=-1)
+  assert len(set(ends.ravel().tolist())) > 2  # else nothing is tested
+  for halvings in (1, 2, 7):
+    actual = sample(
+        law=law, num_samples=5, max_new_tokens=9, halvings=halvings
+    )
+    for x, y in zip(actual, expected):
+      np.testing.assert_allclose(x, y, atol=1e-6)
+
+
+def test_halvings_pay_less_for_the_longest():
+  """Rows read by `step`: at most half as many once half have stopped."""
+  rows = []
+
+  def counting(on_step):
+    made = tabular.decoder()
+
+    def step(params, tokens, cache):
+      jax.debug.callback(lambda: on_step(tokens.shape[0]))
+      return made.step(params, tokens, cache)
+
+    return made._replace(step=step)
+
+  lengths = {}
+  for halvings in (0, 1, 2):
+    rows.clear()
+    found = sample(
+        decoder=counting(rows.append),
+        num_samples=8,
+        max_new_tokens=12,
+        halvings=halvings,
+    )
+    jax.effects_barrier()
+    # `step` number t reads token t of those that have not stopped there.
+    running = jnp.sum(found.mask & ~(found.tokens == 4), axis=(0, 1))
+    running = [int(x) for x in running[:-1] if x]
+    sizes = [16 >> i for i in range(halvings + 1)]
+    fit = lambda n: min(size for size in sizes if size >= n)  # noqa: B023
+    assert sorted(rows, reverse=True) == [fit(n) for n in running]
+    lengths[halvings] = sum(rows)
+  assert lengths[2] <= lengths[1] < lengths[0]
+
+
+def test_halvings_under_vmap_equal_single_runs():
+  keys = jax.random.split(jax.random.key(3), 3)
+  run = lambda key: sample(key, halvings=2, max_new_tokens=8)
+  together = jax.jit(jax.vmap(run))(keys)
+  for i, key in enumerate(keys):
+    for x, y in zip(together, run(key)):
+      np.testing.assert_allclose(x[i], y, atol=1e-6)
+
+
+def test_halvings_need_a_decoder_that_selects():
+  model = tabular.decoder()._replace(select=None)
+  with pytest.raises(ValueError, match="decoder must have `select`"):
+    sample(decoder=model, halvings=1)
+
+
 def test_one_token_needs_no_step():
   calls = []
   model = tabular.decoder(lambda: calls.append(1))

@@ -1,0 +1,77 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rewardjax.models import attention
+from rewardjax.models.attention import KeyValue
+
+
+def as_slots(x):
+  """One head, one branch: [B, N, G, T, H] from a list of numbers."""
+  return jnp.asarray(x, jnp.float32).reshape(1, 1, 1, -1, 1)
+
+
+def test_attention_weighs_values_by_hand():
+  """Scores log 1 and log 3 against two slots: weights 1/4 and 3/4."""
+  own = KeyValue(as_slots(np.log([1, 3, 9])), as_slots([4, 8, 1e6]))
+  allowed = jnp.array([[[[True, True, False]]]])
+  queries = jnp.ones((1, 2, 1, 1, 1))  # two heads read one
+  actual = attention.mix(queries, own, allowed)
+  np.testing.assert_allclose(actual.ravel(), [7.0, 7.0], rtol=1e-6)
+
+
+def test_a_shared_prompt_joins_the_same_softmax():
+  """Weights 1, 3 (own) and 4 (prompt) of 8; a masked prompt slot is out."""
+  own = KeyValue(as_slots(np.log([1, 3])), as_slots([8, 16]))
+  prompt = KeyValue(as_slots(np.log([4, 50])), as_slots([24, 1e6]))
+  actual = attention.mix(
+      jnp.ones((1, 1, 1, 1, 1)),
+      own,
+      jnp.ones((1, 1, 1, 2), bool),
+      prompt,
+      jnp.array([[True, False]]),
+  )
+  np.testing.assert_allclose(actual.ravel(), [1 + 6 + 12], rtol=1e-6)
+
+
+def test_a_query_that_may_read_nothing_is_finite():
+  own = KeyValue(as_slots([4, 8]), as_slots([4, 8]))
+  nothing = jnp.zeros((1, 1, 1, 2), bool)
+  f = lambda q: jnp.sum(attention.mix(q, own, nothing))
+  value, grad = jax.value_and_grad(f)(jnp.ones((1, 1, 1, 1, 1)))
+  assert value == 6.0 and grad == 0.0
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_sharing_equals_a_copy_of_the_prompt_for_each_branch(kv_heads):
+  """Values and gradients; scores of any size stay finite."""
+  keys = jax.random.split(jax.random.key(0), 6)
+  normal = lambda i, *shape: 5 * jax.random.normal(keys[i], shape)
+  queries = normal(0, 2, 4, 3, 5, 6)
+  own = KeyValue(*(normal(i, 2, kv_heads, 3, 5, 6) for i in (1, 2)))
+  prompt = KeyValue(*(normal(i, 2, kv_heads, 1, 7, 6) for i in (3, 4)))
+  stem = jnp.arange(7)[None] >= jnp.array([[0], [3]])
+  causal = jnp.tril(jnp.ones((5, 5), bool))
+  allowed = jnp.broadcast_to(causal, (2, 3, 5, 5))
+
+  def shared(queries, own, prompt):
+    return attention.mix(queries, own, allowed, prompt, stem)
+
+  def copied(queries, own, prompt):
+    wide = jax.tree.map(lambda x: jnp.repeat(x, 3, axis=2), prompt)
+    both = KeyValue(
+        *(jnp.concatenate(pair, axis=3) for pair in zip(wide, own))
+    )
+    see = jnp.broadcast_to(stem[:, None, None], (2, 3, 5, 7))
+    return attention.mix(queries, both, jnp.concatenate([see, allowed], 3))
+
+  weights = normal(5, *queries.shape)
+  found = [
+      jax.value_and_grad(
+          lambda *x: jnp.sum(weights * f(*x)), argnums=(0, 1, 2)  # noqa: B023
+      )(queries, own, prompt)
+      for f in (shared, copied)
+  ]
+  for x, y in zip(*map(jax.tree.leaves, found)):
+    np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-4)
