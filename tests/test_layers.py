@@ -35,12 +35,15 @@ ALLOWED = {
 }
 # Slow to import, or not installed with the package itself.
 HEAVY = {
+    "gguf",
     "grain",
     "jinja2",
     "matplotlib",
     "orbax",
+    "safetensors",
     "tensorboardX",
     "tensorflow_datasets",
+    "tokenizers",
     "wandb",
 }
 # A builder is a subclass, so its module cannot import tfds lazily; in return

@@ -4,6 +4,18 @@
 imported here.
 """
 
-from rewardjax.data import expressions, jsonl, loader, tokenizers
+from rewardjax.data import (
+    expressions,
+    jsonl,
+    loader,
+    pretrained_tokenizer,
+    tokenizers,
+)
 
-__all__ = ["expressions", "jsonl", "loader", "tokenizers"]
+__all__ = [
+    "expressions",
+    "jsonl",
+    "loader",
+    "pretrained_tokenizer",
+    "tokenizers",
+]

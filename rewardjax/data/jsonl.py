@@ -31,7 +31,7 @@ def read(
   """
   rename = {prompt_field: "prompt", answer_field: "answer"}
   rows, types = [], {}
-  for place, record in _records(path):
+  for place, record in records(path):
     for field in rename:
       if field not in record:
         raise ValueError(f"{place}: field {field!r} is missing.")
@@ -48,8 +48,15 @@ def read(
   return [{k: types[k](v) for k, v in row.items()} for row in rows]
 
 
-def _records(path) -> Iterator[tuple[str, dict[str, Any]]]:
-  """Yields "file:line" and the object on that line."""
+def records(
+    path: str | os.PathLike,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+  """Yields "file:line" and the object on that line, whatever its fields.
+
+  Raises:
+    ValueError: naming file and line, for what is no object in JSON or not
+      UTF-8, and for a field that appears twice.
+  """
   with open(path, "rb") as file:  # bytes, so that a bad one has a line
     for number, line in enumerate(file, 1):
       place = f"{os.fspath(path)}:{number}"

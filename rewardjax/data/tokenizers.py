@@ -57,6 +57,11 @@ class Tokenizer(abc.ABC):
     return self.num_text + 2
 
   @property
+  def stop_tokens(self) -> tuple[int, ...]:
+    """Ids that end an answer; `eos` is one of them."""
+    return (self.eos,)
+
+  @property
   def vocab_size(self) -> int:
     """Number of ids, special ones included."""
     return self.num_text + 3
@@ -66,7 +71,7 @@ class Tokenizer(abc.ABC):
 
     Inside the text they, and ids out of range, become U+FFFD.
     """
-    ids = _before(list(map(int, ids)), self.eos)
+    ids = _before(list(map(int, ids)), self.stop_tokens)
     first = next((i for i, x in enumerate(ids) if not self._blank(x)), len(ids))
     while len(ids) > first and ids[-1] == self.pad:
       ids.pop()
@@ -85,20 +90,26 @@ class Tokenizer(abc.ABC):
     rows = np.reshape(tokens, (-1, np.shape(tokens)[-1]))
     masks = np.reshape(mask, rows.shape)
     return [
-        self._text(_before(row[m].tolist(), self.eos))
+        self._text(_before(row[m].tolist(), self.stop_tokens))
         for row, m in zip(rows, masks)
     ]
 
   def encode_prompts(
-      self, texts: Sequence[str], length: int, *, add_bos: bool = False
+      self,
+      texts: Sequence[str],
+      length: int,
+      *,
+      add_bos: bool = False,
+      **options,
   ) -> Encoded:
-    """Pads left to `length`.
+    """Pads left to `length`; `options` go to `encode`.
 
     Raises:
       ValueError: naming the row, if a text does not fit or cannot be encoded.
     """
     before = [self.bos] if add_bos else []
-    rows = [before + x for x in self._encode_rows("encode_prompts", texts)]
+    found = self._encode_rows("encode_prompts", texts, **options)
+    rows = [before + x for x in found]
     return self._pad("encode_prompts", rows, texts, length, left=True)
 
   def encode_answers(self, texts: Sequence[str], length: int) -> Encoded:
@@ -114,11 +125,13 @@ class Tokenizer(abc.ABC):
   def _blank(self, token: int) -> bool:
     return token in (self.pad, self.bos)
 
-  def _encode_rows(self, where: str, texts: Sequence[str]) -> list[list[int]]:
+  def _encode_rows(
+      self, where: str, texts: Sequence[str], **options
+  ) -> list[list[int]]:
     rows = []
     for i, text in enumerate(texts):
       try:
-        rows.append(self.encode(text))
+        rows.append(self.encode(text, **options))
       except ValueError as error:
         raise ValueError(f"{where}: row {i}: {error}") from error
     return rows
@@ -200,5 +213,6 @@ class CharTokenizer(Tokenizer):
     return "".join(self.alphabet[x] if x in known else REPLACEMENT for x in ids)
 
 
-def _before(ids: list[int], end: int) -> list[int]:
-  return ids[: ids.index(end)] if end in ids else ids
+def _before(ids: list[int], stops: tuple[int, ...]) -> list[int]:
+  end = next((i for i, x in enumerate(ids) if x in stops), len(ids))
+  return ids[:end]
