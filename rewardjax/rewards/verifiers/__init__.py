@@ -1,17 +1,44 @@
 """Verifiers: `(prompts, completions, references) -> list[Verdict]`.
 
-`text` reads answers on the host, `tokens` compares token ids under jit,
-`pool` survives verifiers that hang or crash, `adapters` takes reward
-functions of other libraries, and `verdicts` turns the outcome into arrays.
+`text`, `answers` and `formats` read answers on the host, `math`,
+`reasoning_gym` and `code` ask other packages or run programs, `tokens`
+compares token ids under jit, `ensembles` combines verifiers, `pool` survives
+those that hang or crash, `adapters` takes reward functions of other
+libraries, and `verdicts` turns the outcome into arrays.
 """
 
 from rewardjax.rewards.verifiers import (
     adapters,
+    answers,
+    code,
+    ensembles,
+    formats,
+    jail,
+    jailed,
+    math,
     parsing,
     pool,
+    reasoning_gym,
+    sandbox,
     text,
     tokens,
     verdicts,
 )
 
-__all__ = ["adapters", "parsing", "pool", "text", "tokens", "verdicts"]
+__all__ = [
+    "adapters",
+    "answers",
+    "code",
+    "ensembles",
+    "formats",
+    "jail",
+    "jailed",
+    "math",
+    "parsing",
+    "pool",
+    "reasoning_gym",
+    "sandbox",
+    "text",
+    "tokens",
+    "verdicts",
+]

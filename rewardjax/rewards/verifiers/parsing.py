@@ -99,7 +99,7 @@ def read_answer(text: str) -> Number:
   """
   start = text.rfind("\\boxed{")
   if start >= 0:
-    return read_single(_inside(text[start + len("\\boxed") :]))
+    return read_single(inside(text[start + len("\\boxed") :]))
   _, mark, after = text.rpartition("####")
   if mark:
     return read_single(after)
@@ -121,8 +121,12 @@ def read_single(text: str) -> Number:
   return number
 
 
-def _inside(text: str) -> str:
-  """What stands between the first brace and the one that closes it."""
+def inside(text: str) -> str:
+  """What stands between the first brace and the one that closes it.
+
+  Raises:
+    Unreadable: if none does.
+  """
   depth = 0
   for match in re.finditer(r"[{}]", text):
     depth += 1 if match.group() == "{" else -1

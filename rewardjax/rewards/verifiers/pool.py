@@ -42,6 +42,8 @@ class VerifierPool:
       chunk_size: int | None = 1,
       start_timeout_s: float | int = 120.0,
       correct_above: float | int = 0.0,
+      memory_mb: int | None = None,
+      jailed: bool = False,
   ):
     """Prepares a pool; workers start with the first batch.
 
@@ -49,12 +51,20 @@ class VerifierPool:
       verifier: `(prompts, completions, references)` to verdicts or scores.
         It must pickle; functions of a script or notebook do if cloudpickle
         is installed. It must not use the accelerator: workers see the CPU.
+        A worker first calls it on an empty batch, so that what it imports
+        there counts as starting.
       timeout_s: seconds that a chunk may take; starting does not count.
       num_workers: processes that share a batch.
       chunk_size: completions per call and time-out: 1 is per completion,
         None per batch. All of a chunk share its time-out or crash.
       start_timeout_s: seconds that a worker may take to import everything.
       correct_above: a higher score has the status "correct".
+      memory_mb: MiB that a worker may take beyond what it has after its
+        start (Linux); a completion that asks for more has crashed.
+      jailed: workers give up the network, new processes, and every write to
+        a file after their start (Linux; see `jail`). For verifiers that
+        evaluate what a model wrote, as those of sympy and reasoning-gym do:
+        they can still be made to lie, not to do harm.
 
     Raises:
       ValueError: if the verifier does not pickle, or a number is too small.
@@ -67,13 +77,15 @@ class VerifierPool:
         start_timeout_s=start_timeout_s,
     )
     checks.at_least("VerifierPool", 1, num_workers=num_workers)
-    if chunk_size is not None:
-      checks.at_least("VerifierPool", 1, chunk_size=chunk_size)
+    # Checks pass over None.
+    checks.at_least(
+        "VerifierPool", 1, chunk_size=chunk_size, memory_mb=memory_mb
+    )
     self._timeout_s = timeout_s
     self._chunk_size = chunk_size
-    pickled = _pickle(verifier, correct_above)
+    setup = worker.Setup(_pickle(verifier), correct_above, memory_mb, jailed)
     self._workers = [
-        _Worker(pickled, start_timeout_s) for _ in range(num_workers)
+        _Worker(setup, start_timeout_s) for _ in range(num_workers)
     ]
 
   def __call__(
@@ -143,8 +155,8 @@ class VerifierPool:
 class _Worker:
   """One process at a time, started when there is something to do."""
 
-  def __init__(self, verifier: bytes, start_timeout_s: float | int):
-    self._verifier = verifier  # pickled
+  def __init__(self, setup: worker.Setup, start_timeout_s: float | int):
+    self._setup = pickle.dumps(setup)
     self._start_timeout_s = start_timeout_s
     self._process: subprocess.Popen | None = None
     self.starts = 0
@@ -190,7 +202,7 @@ class _Worker:
         env=environment,
         start_new_session=True,  # one group to kill, and no Ctrl-C for it
     )
-    reply, late = self._ask(self._verifier, self._start_timeout_s)
+    reply, late = self._ask(self._setup, self._start_timeout_s)
     if late:
       return f"not ready in {self._start_timeout_s:g} s"
     if self._process is None:
@@ -245,14 +257,14 @@ def _kill_group(process: subprocess.Popen) -> None:
       process.kill()
 
 
-def _pickle(verifier: Callable[..., Any], correct_above: float | int) -> bytes:
+def _pickle(verifier: Callable[..., Any]) -> bytes:
   """Pickles; functions of a script or notebook by value."""
   try:
     import cloudpickle
   except ImportError:
     cloudpickle = None
   try:
-    return (cloudpickle or pickle).dumps((verifier, correct_above))
+    return (cloudpickle or pickle).dumps(verifier)
   except Exception as error:
     raise ValueError(
         "VerifierPool: verifier must pickle (a function of a module, or with "

@@ -35,12 +35,12 @@ def exact_match(
     ignore_blanks: blanks around a text do not count, and a run of them
       counts as one.
   """
-  _check_lengths("exact_match", prompts, completions, references)
+  check_lengths("exact_match", prompts, completions, references)
   clean = (
       (lambda text: re.sub(r"\s+", " ", text).strip()) if ignore_blanks else str
   )
   return [
-      _binary(clean(said) == clean(right))
+      binary(clean(said) == clean(right))
       for said, right in zip(completions, references)
   ]
 
@@ -90,9 +90,9 @@ def numeric(
     if units and not parsing.agrees_with_unit(said, right):
       return Verdict(0.0, Status.WRONG, "another unit")
     bound = max(absolute, relative * abs(right.value))
-    return _binary(abs(said.value - right.value) <= bound)
+    return binary(abs(said.value - right.value) <= bound)
 
-  _check_lengths("numeric", prompts, completions, references)
+  check_lengths("numeric", prompts, completions, references)
   return [_compare_numbers(*x, compare) for x in zip(completions, references)]
 
 
@@ -124,7 +124,7 @@ def continuous_reward(
     equal = said.value == right.value
     return Verdict(score, Status.CORRECT if equal else Status.WRONG)
 
-  _check_lengths("continuous_reward", prompts, completions, references)
+  check_lengths("continuous_reward", prompts, completions, references)
   return [_compare_numbers(*x, compare) for x in zip(completions, references)]
 
 
@@ -158,11 +158,13 @@ def _compare_numbers(said: str, right: str, compare) -> Verdict:
   return compare(said_number, right_number)
 
 
-def _binary(correct: bool) -> Verdict:
+def binary(correct: bool) -> Verdict:
+  """The verdict of a rule that knows only right and wrong."""
   return Verdict(float(correct), Status.CORRECT if correct else Status.WRONG)
 
 
-def _check_lengths(where: str, prompts, completions, references) -> None:
+def check_lengths(where: str, prompts, completions, references) -> None:
+  """Raises ValueError unless there are as many of each."""
   lengths = {
       "prompts": len(prompts),
       "completions": len(completions),

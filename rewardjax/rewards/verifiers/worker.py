@@ -4,6 +4,7 @@ Reads pickled tasks from its standard input and writes pickled replies to
 its standard output, each after its length in eight bytes.
 """
 
+import contextlib
 import os
 import pickle
 import signal
@@ -11,10 +12,19 @@ import struct
 import sys
 import threading
 import time
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
-from rewardjax.rewards.verifiers import verdicts
+from rewardjax.rewards.verifiers import jail, verdicts
 from rewardjax.types import Status, Verdict
+
+
+class Setup(NamedTuple):
+  """What a worker must know; see `pool.VerifierPool`."""
+
+  verifier: bytes  # pickled
+  correct_above: float | int
+  memory_mb: int | None
+  jailed: bool
 
 
 def send(stream: BinaryIO, data: bytes) -> None:
@@ -44,16 +54,25 @@ def describe(error: BaseException) -> str:
 def serve() -> None:
   """Answers tasks until the pipe closes.
 
-  The first message is (verifier, correct_above); its reply is None, or what
-  went wrong. A task is (prompts, completions, references); its reply is a
-  list of verdicts.
+  The first message is a `Setup`; its reply is None, or what went wrong. A
+  task is (prompts, completions, references); its reply is a list of verdicts.
   """
   stdin, stdout = _take_pipes()
-  threading.Thread(
+  setup = pickle.loads(receive(stdin))
+  watch = threading.Thread(
       target=_die_with_parent, args=(os.getppid(),), daemon=True
-  ).start()
+  )
+  # A jail holds the threads that are started in it.
+  if not setup.jailed:
+    watch.start()
   try:
-    verifier, correct_above = pickle.loads(receive(stdin))
+    verifier = pickle.loads(setup.verifier)
+    _warm_up(verifier)
+    if setup.memory_mb is not None:
+      _limit_memory(setup.memory_mb)
+    if setup.jailed:
+      jail.lock()
+      watch.start()
   except Exception as error:
     send(stdout, pickle.dumps(describe(error)))
     return
@@ -63,7 +82,26 @@ def serve() -> None:
       task = receive(stdin)
     except EOFError:
       return
-    send(stdout, pickle.dumps(_judge(verifier, correct_above, task)))
+    send(stdout, pickle.dumps(_judge(verifier, setup.correct_above, task)))
+
+
+def _warm_up(verifier: Any) -> None:
+  """What a verifier imports when it is called must not cost its first answer.
+
+  A rule for no completions at all is nobody's duty: it may raise.
+  """
+  with contextlib.suppress(Exception, SystemExit):
+    verifier([], [], [])
+
+
+def _limit_memory(memory_mb: int) -> None:
+  """Bounds what this process may take from now on."""
+  import resource
+
+  with open("/proc/self/statm") as file:
+    taken = int(file.read().split()[0]) * resource.getpagesize()
+  limit = taken + (memory_mb << 20)
+  resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _judge(
@@ -95,5 +133,6 @@ def _die_with_parent(parent: int) -> None:
   while os.getppid() == parent:
     time.sleep(1.0)
   if hasattr(os, "killpg"):
-    os.killpg(os.getpgid(0), signal.SIGKILL)
+    with contextlib.suppress(PermissionError):  # in a jail, where it is alone
+      os.killpg(os.getpgid(0), signal.SIGKILL)
   os._exit(1)
