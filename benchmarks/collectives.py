@@ -7,7 +7,6 @@ compiler adds after every microbatch; shard_map and pmap add after the last.
 """
 
 import os
-import re
 from typing import NamedTuple
 
 if __name__ == "__main__":  # before jax starts a backend
@@ -22,6 +21,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import PartitionSpec as P
 
+from benchmarks import programs
 from rewardjax.core.masking import Mean
 from rewardjax.training import mesh as meshes
 from rewardjax.training.state import TrainState, init_state
@@ -74,13 +74,10 @@ class Count(NamedTuple):
 
 
 def all_reduces(compiled) -> Count:
-  text = compiled.as_text()
-  pattern = r"= (\(.*?\)|\S+) all-reduce(?:-start)?\("
-  find = lambda text: [match[1] for match in re.finditer(pattern, text)]
-  loops, entry = text.split("\nENTRY ")
-  looped, results = find(loops), find(loops) + find(entry)
-  buffers = sum(len(re.findall(r"\w+\[", result)) for result in results)
-  return Count(len(results), buffers, len(looped))
+  found = programs.collectives(compiled.as_text())
+  found = [x for x in found if x.kind == "all-reduce"]
+  buffers = sum(x.buffers for x in found)
+  return Count(len(found), buffers, sum(x.looped for x in found))
 
 
 def mapped(step, check_vma):

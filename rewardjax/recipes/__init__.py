@@ -1,5 +1,11 @@
 """One function a paper: compositions of the rooms, no formulas of their own."""
 
-from rewardjax.recipes import actor_critic, credit, losses, policy_gradient
+from rewardjax.recipes import (
+    actor_critic,
+    credit,
+    decoupled,
+    losses,
+    policy_gradient,
+)
 
-__all__ = ["actor_critic", "credit", "losses", "policy_gradient"]
+__all__ = ["actor_critic", "credit", "decoupled", "losses", "policy_gradient"]

@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from rewardjax.core import checks
+from rewardjax.training import mesh
 from rewardjax.training.checkpoints import Checkpointer
 from rewardjax.training.logging import MetricsWriter
 
@@ -89,7 +90,8 @@ def compile_chunk(
   """Compiles a chunk whose new state lies on devices as `state` does.
 
   Left to itself the compiler may place results of a mesh otherwise than
-  their inputs: the second call then compiles again.
+  their inputs: the second call then compiles again. Models inside know the
+  mesh of the state (`mesh.within`).
 
   Args:
     chunk: from `make_chunk`.
@@ -102,6 +104,10 @@ def compile_chunk(
     is_placed = isinstance(x, jax.Array) and x.committed
     return x.sharding if is_placed else None
 
+  found = [x.sharding for x in jax.tree.leaves(state) if place(x)]
+  found = [s for s in found if isinstance(s, jax.sharding.NamedSharding)]
+  if found:
+    chunk = mesh.within(found[0].mesh, chunk)
   return jax.jit(
       chunk,
       donate_argnums=(0,) if donate else (),

@@ -139,12 +139,17 @@ def _fingerprint(x: Array) -> UInt32[Array, ""]:
 
 def fingerprints(leaves: Sequence) -> list[int]:
   """One number per leaf that any flipped bit changes."""
-  on_device = [x for x in leaves if isinstance(x, jax.Array)]
-  numbers = iter(_fingerprints(on_device).tolist() if on_device else ())
-  crc32 = lambda x: zlib.crc32(x.tobytes())
-  return [
-      next(numbers) if isinstance(x, jax.Array) else crc32(x) for x in leaves
-  ]
+  numbers, places = {}, {}
+  for i, x in enumerate(leaves):
+    if isinstance(x, jax.Array):
+      # One program for each set of devices: a tree may lie on several.
+      places.setdefault(frozenset(x.sharding.device_set), []).append(i)
+    else:
+      numbers[i] = zlib.crc32(x.tobytes())
+  for found in places.values():
+    of_group = _fingerprints([leaves[i] for i in found]).tolist()
+    numbers |= zip(found, of_group)
+  return [numbers[i] for i in range(len(leaves))]
 
 
 def _to_json(x):

@@ -9,9 +9,11 @@
 splits heads and hidden units. Numbers do not depend on the choice.
 """
 
+import functools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -19,11 +21,20 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
-AXES = ("data", "fsdp", "tensor")
+from rewardjax.core.collectives import ROWS
 
-# A regular expression on the path of a leaf, and its spec, aligned with the
-# *last* axes: stacked layers or seeds may come before.
-Rule = tuple[str, P]
+AXES = (*ROWS, "tensor")
+
+
+class Rule(NamedTuple):
+  """Where leaves go whose path `pattern` finds; a plain pair will do."""
+
+  pattern: str  # a regular expression
+  spec: P  # aligned with the *last* axes: layers or seeds may come before
+  unit: int = 1  # so many neighbours are never cut apart: a head's channels
+
+
+Rules = Sequence[Rule | tuple[str, P]]
 
 
 def make_mesh(
@@ -69,18 +80,31 @@ def make_mesh(
   )
 
 
-def shard_rules() -> tuple[Rule, ...]:
+def shard_rules(head_dim: int = 1) -> tuple[Rule, ...]:
   """Tensor parallelism of the transformers in `rewardjax.models`, by name.
 
   Projections into heads or hidden units are split by their outputs, those
-  back by their inputs, tables by vocabulary. `shardings` adds the fsdp axis.
+  back by their inputs, and adapters of `models.lora` as their kernels. Tables
+  are split by width: a scorer goes through blocks of the vocabulary, and a
+  block of a table split by rows lies on one device. `shardings` adds fsdp to
+  all that has not got it.
+
+  Args:
+    head_dim: channels of one head. Projections whose heads the tensor axis
+      does not divide then stay whole; without it heads may be cut, which
+      gives the same numbers by more messages.
   """
-  into = r"(^|/)(q|k|v|query|key|value|gate|up)(_proj)?/kernel$"
-  back = r"(^|/)(o|out|down)(_proj)?/kernel$"
+  into, back = P(None, "tensor"), P("tensor", None)
+  table = P(None, ("fsdp", "tensor"))
+  at = lambda names: rf"(^|/)({names})(_proj)?/kernel"
+  heads, hidden = at("q|k|v|query|key|value"), at("gate|up")
+  out, down = at("o|out"), at("down")
   return (
-      (into, P(None, "tensor")),
-      (back, P("tensor", None)),
-      (r"embedding$", P("tensor", None)),
+      Rule(rf"{heads}(/up)?$", into, head_dim),
+      Rule(rf"{hidden}(/up)?$", into),
+      Rule(rf"{out}(/down)?$", back, head_dim),
+      Rule(rf"{down}(/down)?$", back),
+      Rule(r"embedding$", table),
   )
 
 
@@ -98,33 +122,38 @@ def leaf_spec(
     name: str,
     shape: tuple[int, ...],
     mesh: Mesh,
-    rules: Sequence[Rule],
+    rules: Rules,
     min_size: int = 4096,
 ) -> P:
   """The spec of one leaf: its first matching rule, then fsdp.
 
   An axis that its mesh axes do not divide stays whole. `fsdp` goes to the
-  largest axis that is whole and divisible, of leaves with at least
-  `min_size` elements; smaller ones are not worth the messages.
+  largest axis that is whole and divisible, one of the last two if it can, of
+  leaves with at least `min_size` elements; smaller ones are not worth the
+  messages.
   """
-  rule = next((spec for regex, spec in rules if re.search(regex, name)), P())
-  entries = tuple(rule)[-len(shape) :] if shape else ()
+  rules = (Rule(*rule) for rule in rules)
+  found = (rule for rule in rules if re.search(rule.pattern, name))
+  rule = next(found, Rule("", P()))
+  entries = tuple(rule.spec)[-len(shape) :] if shape else ()
   spec = [None] * (len(shape) - len(entries)) + list(entries)
   for i, names in enumerate(spec):
-    if shape[i] % _axis_size(mesh, names):
+    if names and shape[i] % (_axis_size(mesh, names) * rule.unit):
       spec[i] = None
   sharded = any("fsdp" in (n if isinstance(n, tuple) else (n,)) for n in spec)
   size = mesh.shape["fsdp"]
   whole = [i for i, n in enumerate(spec) if n is None and shape[i] % size == 0]
   if whole and size > 1 and not sharded and math.prod(shape) >= min_size:
-    spec[max(whole, key=lambda i: shape[i])] = "fsdp"
+    # Before a stack's own axis: a scan would fetch each layer from one device.
+    matrix = len(shape) - 2
+    spec[max(whole, key=lambda i: (i >= matrix, shape[i]))] = "fsdp"
   while spec and spec[-1] is None:
     spec.pop()
   return P(*spec)
 
 
 def shardings(
-    tree: PyTree, mesh: Mesh, rules: Sequence[Rule], *, min_size: int = 4096
+    tree: PyTree, mesh: Mesh, rules: Rules, *, min_size: int = 4096
 ) -> PyTree:
   """A `NamedSharding` for every leaf of `tree` (arrays or their shapes).
 
@@ -140,7 +169,7 @@ def shardings(
 
 
 def shard_tree(
-    tree: PyTree, mesh: Mesh, rules: Sequence[Rule], *, min_size: int = 4096
+    tree: PyTree, mesh: Mesh, rules: Rules, *, min_size: int = 4096
 ) -> PyTree:
   """Puts every leaf where `shardings` says.
 
@@ -150,9 +179,31 @@ def shard_tree(
   return jax.tree.map(_put, tree, placed)
 
 
+def place_leaf(mesh: Mesh, rules: Rules, name: str, x: np.ndarray) -> jax.Array:
+  """Puts one parameter, as it is read from a file, where its rule says."""
+  spec = leaf_spec(name, x.shape, mesh, rules)
+  return _put(x, NamedSharding(mesh, spec))
+
+
 def batch_sharding(mesh: Mesh, *, leading: int = 0) -> NamedSharding:
   """Rows over (data, fsdp); `leading` axes before the rows stay whole."""
-  return NamedSharding(mesh, P(*[None] * leading, ("data", "fsdp")))
+  return NamedSharding(mesh, P(*[None] * leading, ROWS))
+
+
+def within(mesh: Mesh, function: Callable) -> Callable:
+  """`function`, to be compiled, whose models know the mesh.
+
+  There `core.collectives.keep_rows` holds activations where the rows of the
+  batch are; left to itself the compiler splits them by their width, as the
+  parameters are, and sends them around instead.
+  """
+
+  @functools.wraps(function)
+  def inside(*args, **kwargs):
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+      return function(*args, **kwargs)
+
+  return inside
 
 
 def shard_batch(batch: PyTree, mesh: Mesh, *, leading: int = 0) -> PyTree:

@@ -128,6 +128,8 @@ _PAGE = """<!doctype html>
   th:first-child, td:first-child { text-align: left; padding-left: 0; }
   thead th { border-bottom: 2px solid #444; }
   tbody tr + tr td { border-top: 1px solid #eee; }
+  td.text { text-align: left; white-space: pre-wrap; vertical-align: top;
+            overflow-wrap: anywhere; }
   figure { margin: 1.5rem 0; }
   img { max-width: 100%; }
 </style>
@@ -147,7 +149,11 @@ _PAGE = """<!doctype html>
 </tr></thead>
 <tbody>
 {%- for row in section.table.rows %}
-<tr>{% for x in row %}<td>{{ x | cell }}</td>{% endfor %}</tr>
+<tr>
+{%- for x in row %}
+<td{% if x | cell | length > 30 %} class="text"{% endif %}>{{ x | cell }}</td>
+{%- endfor %}
+</tr>
 {%- endfor %}
 </tbody>
 </table>

@@ -72,8 +72,8 @@ def test_rules_cover_the_transformer_and_its_moments():
   )
   layer = "params/layers_1"
   expected = {
-      "params/embedding": P("tensor", "fsdp"),
-      "params/unembedding": P("tensor", "fsdp"),
+      "params/embedding": P(None, ("fsdp", "tensor")),
+      "params/unembedding": P(None, ("fsdp", "tensor")),
       f"{layer}/attention/query/kernel": P("fsdp", "tensor"),
       f"{layer}/attention/key/kernel": P("fsdp", "tensor"),
       f"{layer}/attention/value/kernel": P("fsdp", "tensor"),
