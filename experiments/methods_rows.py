@@ -87,7 +87,7 @@ METHODS = (
             "configs/noise_study/drifting_rates.py",
             "configs/noise_study/sweep.py",
         ),
-        results=("noise_study", "noisy_verifier"),
+        results=("noise_study", "noisy_verifier", "verifier_audit"),
     ),
     Method(
         slug="random_calculation",

@@ -65,7 +65,7 @@ def _result_lines(result: Result) -> list[str]:
       "",
       f"Command: `{result.command}`",
       "",
-      "| arm | metric | mean | interval | runs |",
+      "| arm | metric | mean | interval | n |",
       "|---|---|---|---|---|",
   ]
   for row in result.rows:

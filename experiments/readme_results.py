@@ -1,7 +1,8 @@
-"""Writes the tables of README.md from docs/results, so that none is typed.
+"""Writes the tables of the pages from docs/results, so that none is typed.
 
 Run: python -m experiments.readme_results --write
-Without the flag it only says whether the tables are up to date.
+Without the flag it only says whether the tables are up to date. A table
+stands between `<!-- results: <slug> -->` and `<!-- /results -->`.
 """
 
 import argparse
@@ -12,31 +13,36 @@ from collections.abc import Mapping
 
 from experiments.results import Result, load_results
 
-README = pathlib.Path(__file__).parent.parent / "README.md"
+_ROOT = pathlib.Path(__file__).parent.parent
+PAGES = (_ROOT / "README.md", _ROOT / "docs" / "noise.md")
 _BLOCK = re.compile(
     r"(<!-- results: (\w+) -->\n).*?(<!-- /results -->)", re.DOTALL
 )
 
 
 def table(result: Result) -> str:
-  """One row per arm, one column per metric, and what decided."""
+  """One row per name, one column per metric, and what decided."""
   metrics = list(dict.fromkeys(row.metric for row in result.rows))
   arms = list(dict.fromkeys(row.name for row in result.rows))
   cells = {
       (row.name, row.metric): f"{row.mean:.3f} ({row.low:.3f}, {row.high:.3f})"
       for row in result.rows
   }
-  lines = ["| " + " | ".join(["arm", *metrics]) + " |"]
+  head = "arm" if result.unit == "seeds" else "group"
+  lines = ["| " + " | ".join([head, *metrics]) + " |"]
   lines.append("|---" * (len(metrics) + 1) + "|")
   for arm in arms:
     row = [cells.get((arm, metric), "") for metric in metrics]
     lines.append("| " + " | ".join([arm, *row]) + " |")
   verdict = {True: "met", False: "**not met**", None: "not decided"}
-  seeds = max(row.n for row in result.rows)
+  decided = (
+      f" Criterion, fixed before the run: {result.criterion}: "
+      f"{verdict[result.passed]}."
+  )
   lines.append("")
   lines.append(
-      f"{result.note} {seeds} seeds. Criterion, fixed before the run: "
-      f"{result.criterion}: {verdict[result.passed]}. "
+      f"{result.note} {max(row.n for row in result.rows)} {result.unit}."
+      f"{'' if result.criterion == 'none' else decided} "
       f"Written by `{result.command}`."
   )
   return "\n".join(lines)
@@ -56,18 +62,22 @@ def fill(text: str, results: Mapping[str, Result]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-  """Writes or checks; 1 if the page is out of date."""
+  """Writes or checks; 1 if a page is out of date."""
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument("--write", action="store_true")
   arguments = parser.parse_args(argv)
-  before = README.read_text()
-  after = fill(before, load_results())
-  if arguments.write:
-    README.write_text(after)
-  elif before != after:
-    print("README.md is out of date: run with --write.", file=sys.stderr)
-    return 1
-  return 0
+  stale, results = [], load_results()
+  for page in PAGES:
+    before = page.read_text()
+    after = fill(before, results)
+    if arguments.write:
+      page.write_text(after)
+    elif before != after:
+      stale.append(page.name)
+  if stale:
+    print(f"{', '.join(stale)}: out of date, run with --write.",
+          file=sys.stderr)
+  return int(bool(stale))
 
 
 if __name__ == "__main__":

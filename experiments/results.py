@@ -11,6 +11,7 @@ read the files back with `load_results`. The fields of a file:
     rows        [{name, metric, mean, low, high, n}]; low and high are the
                 ends of an interval, n the number of independent runs
     note        which interval it is, and anything the reader must know
+    unit        what n counts; "seeds" where absent
 """
 
 import json
@@ -46,6 +47,7 @@ class Result(NamedTuple):
   passed: bool | None
   rows: tuple[Row, ...]
   note: str = ""
+  unit: str = "seeds"
 
 
 def _require(valid: bool, where: str, message: str) -> None:
@@ -105,7 +107,7 @@ def parse_result(given: Mapping[str, Any]) -> Result:
   where = f"result {given.get('slug')!r}"
   _exact_keys(where, given, Result)
   result = Result(**given)
-  _check_text(where, result, "slug", "title", "command", "criterion")
+  _check_text(where, result, "slug", "title", "command", "criterion", "unit")
   _require(
       _SLUG.fullmatch(result.slug) is not None,
       where,
@@ -135,6 +137,7 @@ def write_result(
     passed: bool | None,
     rows: Sequence[Mapping[str, Any] | Row],
     note: str = "",
+    unit: str = "seeds",
     folder: str | os.PathLike = RESULTS,
 ) -> pathlib.Path:
   """Checks a result, writes `<folder>/<slug>.json` and returns its path.
@@ -151,6 +154,7 @@ def write_result(
           passed=passed,
           rows=rows,
           note=note,
+          unit=unit,
       )
   )
   record = result._asdict() | {"rows": [r._asdict() for r in result.rows]}

@@ -6,7 +6,18 @@ from rewardjax.noise import (
     channels,
     classes,
     corrections,
+    homogeneity,
+    precision,
     rates,
 )
 
-__all__ = ["appeals", "audits", "channels", "classes", "corrections", "rates"]
+__all__ = [
+    "appeals",
+    "audits",
+    "channels",
+    "classes",
+    "corrections",
+    "homogeneity",
+    "precision",
+    "rates",
+]

@@ -14,6 +14,7 @@ FIELDS = dict(
     passed=True,
     rows=[ROW],
     note="95 % Student-t intervals.",
+    unit="seeds",
 )
 
 
@@ -61,6 +62,7 @@ def test_results_come_in_alphabetical_order(tmp_path):
         (dict(command=""), "command must be a non-empty string"),
         (dict(passed=1), "passed must be True, False or None, got 1"),
         (dict(note=None), "note must be a string"),
+        (dict(unit=""), "unit must be a non-empty string"),
         (dict(rows=[]), "rows must not be empty"),
         (dict(rows=[ROW, ROW]), "two rows share name and metric"),
         (dict(rows=[ROW | dict(mean=0.7)]), "row 0: expected low <= mean"),

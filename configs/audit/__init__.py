@@ -1,0 +1,1 @@
+"""Configs of `experiments.sample_answers`, whose answers an audit reads."""
