@@ -29,7 +29,15 @@ DATA = [
     "importlib_resources>=6.1",  # tfds reads package files through it
     "tensorflow-datasets>=4.9.8",
 ]
-PLOTS = ["jinja2>=3.1", "matplotlib>=3.8", "tensorboardX>=2.6.2"]
+JINJA = "jinja2>=3.1.6"
+MODELS = [
+    "gguf>=0.17",
+    JINJA,
+    "safetensors>=0.5",
+    "tokenizers>=0.21",
+]
+VERIFIERS = ["math-verify>=0.9.0", "reasoning-gym>=0.1.25"]
+PLOTS = [JINJA, "matplotlib>=3.8", "tensorboardX>=2.6.2"]
 COLAB = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
 TEST = [
     "beartype>=0.20",
@@ -38,6 +46,8 @@ TEST = [
     "pytest-xdist>=3.6",
     "ruff>=0.8",
 ]
+
+EVERYTHING = DATA + MODELS + PLOTS + VERIFIERS + COLAB
 
 setuptools.setup(
     name="rewardjax",
@@ -54,9 +64,11 @@ setuptools.setup(
     install_requires=CORE,
     extras_require={
         "data": DATA,
+        "models": MODELS,
         "plots": PLOTS,
+        "verifiers": VERIFIERS,
         "colab": DATA + PLOTS + COLAB,
-        "test": DATA + PLOTS + COLAB + TEST,
-        "all": DATA + PLOTS + COLAB + TEST,
+        "test": sorted({*EVERYTHING, *TEST}),
+        "all": sorted({*EVERYTHING, *TEST}),
     },
 )

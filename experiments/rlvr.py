@@ -9,6 +9,7 @@ had never been killed.
 """
 
 import contextlib
+import functools
 import pathlib
 import sys
 from collections.abc import Callable
@@ -100,20 +101,31 @@ def run_warm_up(run: Run, setup: rlvr_policy.Setup, evaluate: Callable):
   return train(run, "warm_up", *start, o.num_steps, o.batch_size)
 
 
-def run_arms(run: Run, stage: str, setup: rlvr_policy.Setup, params, verifiers):
-  """Reinforcement learning of all arms and seeds, from one warm-up."""
+def run_arms(run: Run, stage: str, setup: rlvr_policy.Setup, start, verifiers):
+  """Reinforcement learning of all arms and seeds.
+
+  `start` holds the parameters of every seed, `[S]`, or of a pretrained model.
+  """
   config = setup.config
   key = jax.random.fold_in(jax.random.key(config.seed), 1)
   # Arms share the keys of a seed: their differences are paired.
   keys = jax.random.split(key, config.num_seeds)
-  init = lambda arm, key, params: rlvr_learner.init(setup, arm, key, params)
-  init = jax.vmap(jax.vmap(init, (None, 0, 0)), (0, None, None))
-  agents = jax.jit(init)(jnp.arange(len(setup.arms)), keys, params)
+  per_seed = None if config.model.pretrained else 0
+
+  @jax.jit
+  def init(frozen, start):
+    full = setup._replace(frozen=frozen)
+    one = lambda arm, key, start: rlvr_learner.init(full, arm, key, start)
+    each = jax.vmap(jax.vmap(one, (None, 0, per_seed)), (0, None, None))
+    return each(jnp.arange(len(setup.arms)), keys, start)
+
+  agents = init(setup.frozen, start)
   evaluate = make_evaluate(run, setup, verifiers)
   if {config.verifier.name, config.verifier.trusted} == {"tokens"}:
     program = rlvr_programs.make_program(setup, evaluate)
     program, agents = compiled(run, program, agents)
   else:
+    agents = mesh.shard_tree(agents, run.mesh, mesh.shard_rules())
     program = rlvr_host.HostProgram(setup, verifiers, evaluate)
   rows = config.sampling.batch_size * (config.sampling.max_refills + 1)
   return train(run, stage, program, agents, config.num_steps, rows)
@@ -151,7 +163,7 @@ def run(
   arms = rlvr_config.arm_configs(config)
   workdir = pathlib.Path(workdir)
   rlvr_config.claim_workdir(config, workdir)
-  task = tasks.make_task(config.task, data_dir)
+  task = tasks.make_task(config, data_dir)
   held_out = task.encode([task.held_out[i] for i in range(len(task.held_out))])
   sizes = config.mesh.to_dict()
   devices = jax.devices()[: rlvr_config.num_devices(sizes)]
@@ -167,20 +179,25 @@ def run(
   for name, arm in arms.items():
     if reason := rlvr_config.no_op_reason(arm):
       print(f"{name}: this correction changes no advantage. {reason}")
-  vocab = (task.tokenizer.vocab_size, task.tokenizer.eos)
+  place = functools.partial(mesh.place_leaf, shared.mesh, mesh.shard_rules())
+  model, start = rlvr_policy.make_model(config.model, task, place)
   groups = [
-      rlvr_policy.make_setup(group, *vocab)
+      rlvr_policy.make_setup(group, model, task, start)
       for group in rlvr_config.group_arms(arms)
   ]
   with verifying.host_verifiers(arms.values(), task) as verifiers:
-    end = warm = run_warm_up(
-        shared, groups[0], rlvr_programs.make_evaluate(groups[0], held_out)
-    )
+    stopped = False
+    if start is None:
+      evaluate = rlvr_programs.make_evaluate(groups[0], held_out)
+      warm = run_warm_up(shared, groups[0], evaluate)
+      start, stopped = warm.state.params, warm.stopped
+    else:
+      start = {"policy": start}
     for i, setup in enumerate(groups):
-      if not end.stopped:
+      if not stopped:
         stage = f"train_{i}" if len(groups) > 1 else "train"
-        end = run_arms(shared, stage, setup, warm.state.params, verifiers)
-  if end.stopped:
+        stopped = run_arms(shared, stage, setup, start, verifiers).stopped
+  if stopped:
     return None
   return rlvr_report.write(config, workdir, arms, show=progress)
 
@@ -213,7 +230,7 @@ def main(argv):
   workdir = given.workdir or f"runs/{config.slug}"
   try:  # what a user can mistype: one line, not a traceback
     rlvr_config.arm_configs(config)
-    tasks.make_task(config.task, given.data_dir)
+    tasks.make_task(config, given.data_dir)
     rlvr_config.claim_workdir(config, pathlib.Path(workdir))
   except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")

@@ -7,14 +7,17 @@ names the field and the choices.
 import json
 import math
 import pathlib
+from typing import get_args
 
 import ml_collections as mlc
 
 from experiments import rlvr_stages, tasks, verifying
 from experiments.choices import choose
+from rewardjax.advantages import off_policy
 from rewardjax.core import checks
 from rewardjax.noise import corrections
 from rewardjax.objectives.regularizers import KlEstimator
+from rewardjax.recipes import decoupled
 from rewardjax.training.logging import jsonable, write_atomically
 from rewardjax.types import NoiseRates
 
@@ -69,6 +72,7 @@ SHARED = (
     "model",
     "warm_up",
     "mesh",
+    "agents",
 )
 
 
@@ -110,6 +114,9 @@ def check(config: mlc.ConfigDict) -> None:
       "surrogate.ratio": rlvr_stages.RATIOS,
       "reducer": rlvr_stages.REDUCERS,
       "regularizer.kl_estimator": KlEstimator.__args__,
+      "off_policy.correction": get_args(decoupled.Correction),
+      "off_policy.level": get_args(off_policy.Level),
+      "agents": ("vmap", "scan"),
   }.items():
     choose(field, dict.fromkeys(table), _field(config, field))
   for field in (
@@ -127,13 +134,48 @@ def check(config: mlc.ConfigDict) -> None:
       "warm_up.num_steps",
   ):
     checks.at_least("config", 1, **{field: _field(config, field)})
+  for field in (
+      "lora.rank",
+      "sampling.halvings",
+      "sampling.lanes",
+      "evaluation.num_samples",
+      "verifier.memory_mb",
+  ):
+    checks.at_least("config", 0, **{field: _field(config, field)})
   for field in ("appeals.fraction", "appeals.audit_fraction", "appeals.decay"):
     checks.probability("config", **{field: _field(config, field)})
   if {config.verifier.name, config.verifier.trusted} & {"trl", "tunix"}:
     verifying.user_function(config.verifier.function)
+  _check_pretrained(config)
   _check_rates(config, "noise")
   _check_rates(config, "correction")
   _check_groups(config)
+
+
+def _check_pretrained(config) -> None:
+  """Fields that need a pretrained model, or that it makes idle."""
+  needs = {
+      "lora.rank": config.lora.rank,
+      "task.chat": config.task.chat,
+      "task.tokenizer": config.task.tokenizer == "pretrained",
+  }
+  if not config.model.pretrained:
+    for field, used in needs.items():
+      if used:
+        raise ValueError(
+            f"config.{field} = {_field(config, field)!r} needs a pretrained "
+            "model: set config.model.pretrained."
+        )
+  elif config.task.tokenizer != "pretrained":
+    raise ValueError(
+        "config.task.tokenizer must be 'pretrained' for a pretrained model, "
+        f"got {config.task.tokenizer!r}."
+    )
+  elif not config.task.chat and (config.task.system or config.task.suffix):
+    raise ValueError(
+        "config.task.system and config.task.suffix are read with "
+        "config.task.chat=True only."
+    )
 
 
 def num_devices(sizes: dict[str, int]) -> int | None:

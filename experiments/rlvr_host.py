@@ -23,6 +23,37 @@ from rewardjax.core import random
 from rewardjax.training import loop
 
 
+def _keys(agent):
+  key = jax.random.fold_in(agent.key, agent.train.step)
+  return random.split_named(key, "collect", "learn")
+
+
+def make_sample(setup: Setup) -> Callable:
+  """Returns `(agent, (attempt, problems)) -> rollouts and their verdicts`."""
+
+  def sample(agent, attempted):
+    attempt, problems = attempted
+    key = jax.random.fold_in(_keys(agent)["collect"], attempt)
+    sample_key, noise_key = jax.random.split(key)
+    params = agent.train.params
+    rollouts = rlvr_policy.sample(setup, sample_key, params, problems)
+    on_tokens = verifying.match_tokens(problems, rollouts, setup.stop_tokens)
+    return problems, rollouts, on_tokens, noise_key
+
+  return sample
+
+
+def make_observe(setup: Setup) -> Callable:
+  """Returns `(agent, (key, reward, kinds)) -> what the liar says`."""
+  return lambda agent, x: rlvr_learner.observe(setup, agent.arm, *x)
+
+
+def make_learn(setup: Setup) -> Callable:
+  """Returns `(agent, batch) -> (agent, metrics)`."""
+  learn = rlvr_learner.make_learn(setup)
+  return lambda agent, batch: learn(agent, batch, _keys(agent)["learn"])
+
+
 class HostProgram:
   """`(agents, problems) -> (agents, metrics)`; see `make_program`."""
 
@@ -35,33 +66,26 @@ class HostProgram:
     self._options, self._verifiers = config.verifier, verifiers
     self._attempts = config.sampling.max_refills + 1
 
-    def keys(agent):
-      key = jax.random.fold_in(agent.key, agent.train.step)
-      return random.split_named(key, "collect", "learn")
+    self._frozen, self._warm = setup.frozen, False
 
-    def sample(agent, attempted):
-      attempt, problems = attempted
-      key = jax.random.fold_in(keys(agent)["collect"], attempt)
-      sample_key, noise_key = jax.random.split(key)
-      params = agent.train.params
-      rollouts = rlvr_policy.sample(setup, sample_key, params, problems)
-      on_tokens = verifying.match_tokens(problems, rollouts, setup.stop_token)
-      return problems, rollouts, on_tokens, noise_key
+    def over_all(function, *, shared=False, donate=()):
+      """Compiles `function(setup)`; what is frozen is an argument of it."""
 
-    def observe(agent, key, reward, kinds):
-      return rlvr_learner.observe(setup, agent.arm, key, reward, kinds)
+      def program(frozen, agents, x):
+        one = function(setup._replace(frozen=frozen))
+        each = rlvr_programs.over_agents(setup, one, shared=shared)
+        return each(agents, x)
 
-    learn = rlvr_learner.make_learn(setup)
-    over_all = lambda f: jax.jit(jax.vmap(jax.vmap(f)))
-    self._sample = jax.jit(rlvr_programs.over_agents(sample))
-    self._observe = over_all(observe)
-    self._informative = over_all(rlvr_programs.informative)
-    self._fill = over_all(dynamic_sampling.fill_groups)
-    self._drop_dead = over_all(rlvr_programs.drop_dead)
-    self._learn = over_all(
-        lambda agent, batch: learn(agent, batch, keys(agent)["learn"])
-    )
-    self._warm = False
+      compiled = jax.jit(program, donate_argnums=donate)
+      return lambda agents, x: compiled(self._frozen, agents, x)
+
+    self._sample = over_all(make_sample, shared=True)
+    self._observe = over_all(make_observe)
+    self._learn = over_all(make_learn, donate=1)
+    every = lambda f: jax.jit(jax.vmap(jax.vmap(f)))
+    self._informative = every(rlvr_programs.informative)
+    self._fill = every(dynamic_sampling.fill_groups)
+    self._drop_dead = every(rlvr_programs.drop_dead)
 
   def __call__(self, agents, problems):
     """One chunk of steps; see `make_program`."""
@@ -108,7 +132,7 @@ class HostProgram:
     for name, verifier in self._verifiers.items():
       found[name] = verifier(problems, rollouts)
     judged = found[self._options.name]
-    observed = self._observe(agents, keys, judged.reward, problems.kinds)
+    observed = self._observe(agents, (keys, judged.reward, problems.kinds))
     truth = found[self._options.trusted].reward
     return Batch(problems, rollouts, Seen(observed, truth)), judged.metrics
 
@@ -119,13 +143,17 @@ def make_evaluate(setup: Setup, held_out, trusted: Callable) -> Callable:
   Every call draws with the same key, so that curves are comparable.
   """
   names = tuple(setup.config.task.kinds)
-  draw = lambda params: rlvr_policy.sample(
-      setup, jax.random.key(0), params, jax.tree.map(jnp.asarray, held_out)
-  )
-  sample = jax.jit(jax.vmap(jax.vmap(draw)))
+  problems = jax.tree.map(jnp.asarray, held_out)
+  keys = jnp.broadcast_to(jax.random.key(0), (setup.config.num_seeds,))
+
+  @jax.jit
+  def sample(frozen, params):
+    full = setup._replace(frozen=frozen)
+    one = lambda params, key: rlvr_policy.answer(full, key, params, problems)
+    return rlvr_programs.over_agents(setup, one, shared=True)(params, keys)
 
   def evaluate(params):
-    rollouts = sample(params)
+    rollouts = sample(setup.frozen, params)
     leading = rollouts.truncated.shape[:2]
     repeat = lambda x: np.broadcast_to(x, leading + x.shape)
     value, valid = trusted(jax.tree.map(repeat, held_out), rollouts).reward

@@ -15,10 +15,12 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from experiments import rlvr_appeals, rlvr_policy, rlvr_stages
 from experiments.rlvr_policy import Setup
 from experiments.tasks import Problems
+from rewardjax.advantages import off_policy
 from rewardjax.core import random
 from rewardjax.core.masking import Mean
 from rewardjax.noise import corrections
 from rewardjax.objectives import value
+from rewardjax.recipes import decoupled
 from rewardjax.recipes.credit import Credit, group_metrics
 from rewardjax.recipes.losses import policy_loss
 from rewardjax.training.state import TrainState, init_state
@@ -60,9 +62,12 @@ class Experience(NamedTuple):
 
 
 def init(setup: Setup, arm, key: Key[Array, ""], params: PyTree) -> Agent:
-  """An agent that starts from warmed-up parameters; `key` is consumed."""
+  """An agent that starts from given parameters; `key` is consumed."""
   config = setup.config
   head_key, key = jax.random.split(key)
+  if setup.frozen is not None:
+    adapter_key, key = jax.random.split(key)
+    params = rlvr_policy.init_adapters(setup, adapter_key)
   reference = params if needs_reference(config) else None
   params = rlvr_policy.add_value_head(setup, head_key, params)
   rates = rlvr_appeals.init(len(config.task.kinds))
@@ -108,6 +113,9 @@ def make_loss_fn(setup: Setup):
         kl_estimator=o.kl_estimator,
     )
     metrics["entropy"] = Mean.of(scores.entropies, mask)
+    sampled = batch.rollouts.log_probs
+    gap = off_policy.sampler_gap(scores.log_probs, sampled, mask)
+    metrics["sampler_gap"] = gap["sampler_gap"]
     terms = [(-o.entropy_coefficient, scores.entropies)]
     if setup.value_head is not None:
       errors = value.clipped_value_loss(
@@ -204,6 +212,7 @@ def make_learn(setup: Setup):
       make_loss_fn(setup),
       optimizer(config),
       num_microbatches=config.num_microbatches,
+      compute_dtype=config.compute_dtype or None,
   )
 
   def learn(agent: Agent, batch: Batch, key):
@@ -225,6 +234,12 @@ def make_learn(setup: Setup):
         reference,
         values,
     )
+    if config.off_policy.correction != "none":
+      trainer = rlvr_policy.score(setup, agent.train.params, rollouts)
+      rollouts, credit, found = decoupled.decouple(
+          rollouts, credit, trainer.log_probs, **config.off_policy
+      )
+      metrics |= {f"at_start/{k}": mean.value for k, mean in found.items()}
     experience = Experience(rollouts, credit, reference)
     metrics["truncated"] = jnp.mean(rollouts.truncated.astype(jnp.float32))
     train = agent.train

@@ -4,14 +4,17 @@ Everything is pure and for one seed; the experiment maps it over seeds.
 Axes: B prompts, G samples, T tokens.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import ml_collections as mlc
 from jaxtyping import Array, Float, Key, PyTree
 
-from experiments.tasks import Problems
-from rewardjax.models import heads, transformer
+from experiments.tasks import Problems, Task
+from rewardjax.core import mapping, packing
+from rewardjax.models import heads, lora, pretrained, transformer
 from rewardjax.policies import decoding, log_probs
 from rewardjax.policies.laws import SamplingLaw
 from rewardjax.types import Rollouts
@@ -26,7 +29,10 @@ class Setup(NamedTuple):
 
   arms: dict[str, mlc.FrozenConfigDict]
   model: transformer.Transformer
-  stop_token: int
+  stop_tokens: tuple[int, ...]
+  # Parameters that adapters are attached to, shared by all seeds and arms;
+  # None where the parameters themselves are trained.
+  frozen: PyTree = None
 
   @property
   def config(self) -> mlc.FrozenConfigDict:
@@ -54,14 +60,36 @@ class Scores(NamedTuple):
   values: Float[Array, "B G T"]
 
 
-def make_setup(
-    arms: dict[str, mlc.FrozenConfigDict], vocab_size: int, stop_token: int
-) -> Setup:
-  """The model that the configs describe."""
-  options = next(iter(arms.values())).model.to_dict()
-  options["dtype"] = jnp.dtype(options["dtype"])
-  model = transformer.Transformer(vocab_size=vocab_size, **options)
-  return Setup(arms, model, stop_token)
+# Of config.model: what a pretrained model has from its checkpoint.
+SIZES = (
+    "width",
+    "num_layers",
+    "num_heads",
+    "num_kv_heads",
+    "mlp_width",
+    "tied",
+)
+
+
+def make_model(options, task: Task, place: Callable | None = None):
+  """The network of `config.model`, and its parameters if it is pretrained."""
+  fields = dict(options)
+  name = fields.pop("pretrained")
+  fields["dtype"] = jnp.dtype(fields["dtype"])
+  if not name:
+    vocab_size = task.tokenizer.vocab_size
+    return transformer.Transformer(vocab_size=vocab_size, **fields), None
+  fields = {k: v for k, v in fields.items() if k not in SIZES}
+  if place is not None:
+    fields["place"] = place
+  return pretrained.load(pretrained.find(name), **fields)
+
+
+def make_setup(arms, model, task: Task, pretrained_params: PyTree) -> Setup:
+  """What one group of arms is compiled for."""
+  setup = Setup(arms, model, task.tokenizer.stop_tokens)
+  adapts = setup.config.lora.rank > 0
+  return setup._replace(frozen=pretrained_params if adapts else None)
 
 
 def init_policy(setup: Setup, key: Key[Array, ""]) -> PyTree:
@@ -70,43 +98,96 @@ def init_policy(setup: Setup, key: Key[Array, ""]) -> PyTree:
   return {"policy": setup.model.init(key, tokens, mask)["params"]}
 
 
+def init_adapters(setup: Setup, key: Key[Array, ""]) -> PyTree:
+  """Fresh adapters of the frozen parameters; `key` is consumed."""
+  o = setup.config.lora
+  parts = tuple(o.match)
+  match = lambda path: path.endswith("kernel") and any(x in path for x in parts)
+  made = lora.init_lora(key, setup.frozen, rank=o.rank, match=match)
+  return {"policy": made}
+
+
+def language_model(setup: Setup, params: PyTree) -> PyTree:
+  """The language model's parameters, adapters attached."""
+  if setup.frozen is None:
+    return params["policy"]
+  scale = setup.config.lora.scale
+  return lora.attach(setup.frozen, params["policy"], scale=scale)
+
+
 def add_value_head(setup: Setup, key: Key[Array, ""], params: PyTree) -> PyTree:
   """`params` with a fresh value head where the credit needs one."""
   if setup.value_head is None:
     return params
-  features = jnp.zeros((1, 2, setup.config.model.width))
+  features = jnp.zeros((1, 2, setup.model.width))
   return params | {"value": setup.value_head.init(key, features)["params"]}
 
 
 def sample(setup: Setup, key, params: PyTree, problems: Problems) -> Rollouts:
   """G completions of each prompt; `key` is consumed."""
+  group_size = setup.config.sampling.group_size
+  return _sample(setup, key, params, problems, group_size, setup.law)
+
+
+def answer(setup: Setup, key, params: PyTree, problems: Problems) -> Rollouts:
+  """Completions as `config.evaluation` wants them; `key` is consumed."""
+  o = setup.config.evaluation
+  law = SamplingLaw(0) if o.greedy else setup.law
+  num_samples = o.num_samples or setup.config.sampling.group_size
+  return _sample(setup, key, params, problems, num_samples, law)
+
+
+def _sample(setup, key, params, problems, num_samples, law):
+  model, policy = transformer.unroll(
+      setup.model, language_model(setup, params)
+  )
   return decoding.sample(
       key,
-      transformer.decoder(setup.model),
-      params["policy"],
+      transformer.decoder(model),
+      policy,
       problems.prompts,
       problems.prompt_mask,
-      num_samples=setup.config.sampling.group_size,
+      num_samples=num_samples,
       max_new_tokens=setup.config.task.answer_length,
-      stop_tokens=(setup.stop_token,),
-      law=setup.law,
+      stop_tokens=setup.stop_tokens,
+      law=law,
+      halvings=setup.config.sampling.halvings,
   )
 
 
 def score(setup: Setup, params: PyTree, rollouts: Rollouts) -> Scores:
-  """Log-probs and entropies under the sampling law, and values."""
-  mask = rollouts.mask
+  """Log-probs and entropies under the sampling law, and values.
+
+  Where `config.sampling.lanes` rows per prompt hold all of its completions
+  they are packed into these: short answers then cost what they are long.
+  """
+  _, group, width = rollouts.mask.shape
+  lanes = setup.config.sampling.lanes
+  padded = lambda params: _score(setup, params, *rollouts[:4])
+  if not 0 < lanes < group:
+    return padded(params)
+  lengths = jnp.sum(rollouts.mask, axis=-1)
+  plan = packing.first_fit(lengths, lanes=lanes, room=width, width=width)
+
+  def packed(params):
+    rows = packing.pack(plan, rollouts.tokens)
+    found = _score(
+        setup, params, *rollouts[:2], rows, plan.mask, plan.segments
+    )
+    return Scores(*(packing.unpack(plan, x, width) for x in found))
+
+  fits = mapping.all_mapped(jnp.all(plan.fits))
+  return jax.lax.cond(fits, packed, padded, params)
+
+
+def _score(setup, params, prompts, prompt_mask, tokens, mask, segments=None):
+  policy = language_model(setup, params)
   features = transformer.completion_features(
-      setup.model,
-      params["policy"],
-      rollouts.prompts,
-      rollouts.prompt_mask,
-      rollouts.tokens,
-      mask,
+      setup.model, policy, prompts, prompt_mask, tokens, mask, segments
   )
-  table = transformer.unembedding(setup.model, params["policy"])
+  table = transformer.unembedding(setup.model, policy)
   scores = log_probs.score_features(
-      features, table, rollouts.tokens, mask, law=setup.law
+      features, table, tokens, mask, law=setup.law
   )
   values = jnp.zeros(mask.shape)
   if setup.value_head is not None and "value" in params:

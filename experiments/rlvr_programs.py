@@ -28,7 +28,7 @@ def collect(
   sample_key, noise_key = jax.random.split(key)
   params = agent.train.params
   rollouts = rlvr_policy.sample(setup, sample_key, params, problems)
-  truth = verifying.match_tokens(problems, rollouts, setup.stop_token)
+  truth = verifying.match_tokens(problems, rollouts, setup.stop_tokens)
   observed = rlvr_learner.observe(
       setup, agent.arm, noise_key, truth, problems.kinds
   )
@@ -97,10 +97,20 @@ def make_step(setup: Setup) -> Callable[..., tuple[Agent, dict]]:
   return step
 
 
-def over_agents(function: Callable) -> Callable:
-  """Maps `(agent, problems)` over arms and seeds; arms share the problems."""
-  over_seeds = jax.vmap(function)
-  return jax.vmap(over_seeds, in_axes=(0, None))
+def over_agents(setup: Setup, function: Callable, *, shared: bool) -> Callable:
+  """Maps `function(agent, x)` over arms and seeds.
+
+  `x` has one member per seed, which the arms share, or one per agent.
+  `config.agents` says how: "vmap" computes all of them together, "scan" one
+  after the other, in the memory of one.
+  """
+  if setup.config.agents == "vmap":
+    over_seeds = jax.vmap(function)
+    return jax.vmap(over_seeds, in_axes=(0, None if shared else 0))
+  over_seeds = lambda agent, x: jax.lax.map(lambda y: function(*y), (agent, x))
+  if shared:
+    return lambda agent, x: jax.lax.map(lambda a: over_seeds(a, x), agent)
+  return lambda agent, x: jax.lax.map(lambda y: over_seeds(*y), (agent, x))
 
 
 def by_arm(metrics: dict, arms: dict[str, mlc.FrozenConfigDict]) -> dict:
@@ -122,7 +132,8 @@ def make_program(setup: Setup, evaluate: Callable) -> Callable:
   Agents lead with `[A, S]`; problems are `[steps, S, B, ...]`. Metrics are
   `[S]`, averaged over the steps; those of `evaluate` are of the last one.
   """
-  chunk = loop.make_chunk(over_agents(make_step(setup)))
+  step = over_agents(setup, make_step(setup), shared=True)
+  chunk = loop.make_chunk(step)
 
   def program(agents, problems):
     agents, metrics = chunk(agents, problems)

@@ -1,6 +1,6 @@
 """Problems for `experiments.rlvr`: made here, or read from a user's file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -9,12 +9,21 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from experiments import choices
-from rewardjax.data import expressions, loader, tokenizers
+from rewardjax.data import (
+    expressions,
+    loader,
+    pretrained_tokenizer,
+    tokenizers,
+)
+from rewardjax.models import pretrained
 
 OPERATORS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 TOKENIZERS = {
-    "char": lambda: tokenizers.CharTokenizer("0123456789+-*/=()."),
-    "byte": tokenizers.ByteTokenizer,
+    "char": lambda model: tokenizers.CharTokenizer("0123456789+-*/=()."),
+    "byte": lambda model: tokenizers.ByteTokenizer(),
+    "pretrained": lambda model: pretrained_tokenizer.load_tokenizer(
+        pretrained.find(model)
+    ),
 }
 
 
@@ -37,13 +46,13 @@ class Task(NamedTuple):
   tokenizer: tokenizers.Tokenizer
   prompt_length: int
   answer_length: int
+  # From texts and a length to tokens and their mask.
+  encode_prompts: Callable
 
   def encode(self, rows: Sequence[dict]) -> Problems:
     """Rows as NumPy arrays `[N, ...]`."""
     columns = loader.collate(rows)
-    prompts = self.tokenizer.encode_prompts(
-        columns["prompt"], self.prompt_length
-    )
+    prompts = self.encode_prompts(columns["prompt"], self.prompt_length)
     answers = self.tokenizer.encode_answers(
         columns["answer"], self.answer_length
     )
@@ -70,7 +79,27 @@ class Task(NamedTuple):
     )
 
 
-def arithmetic(options: mlc.ConfigDict, data_dir: str) -> Task:
+def chat_text(tokenizer, prompt: str, *, system: str, suffix: str) -> str:
+  """A problem as a chat model wants to be asked; encode with special=True."""
+  messages = [{"role": "system", "content": system}] if system else []
+  messages.append({"role": "user", "content": prompt + suffix})
+  return tokenizer.chat(messages)
+
+
+def _make_task(options, tokenizer, train, held_out, kinds) -> Task:
+  encode = tokenizer.encode_prompts
+  if options.chat:
+
+    def encode(texts, length):
+      ask = dict(system=options.system, suffix=options.suffix)
+      asked = [chat_text(tokenizer, text, **ask) for text in texts]
+      return tokenizer.encode_prompts(asked, length, special=True)
+
+  lengths = options.prompt_length, options.answer_length
+  return Task(train, held_out, kinds, tokenizer, *lengths, encode)
+
+
+def arithmetic(options: mlc.ConfigDict, tokenizer, data_dir: str) -> Task:
   """Random calculations; the kind of a problem is its last operator."""
   from rewardjax.data.builders import preparation, random_calculation
 
@@ -94,17 +123,36 @@ def arithmetic(options: mlc.ConfigDict, data_dir: str) -> Task:
       ),
       data_dir,
   )
-  return Task(
-      builder.as_data_source(split="train"),
-      builder.as_data_source(split="test"),
-      tuple(options.kinds),
-      choices.choose("task.tokenizer", TOKENIZERS, options.tokenizer)(),
-      options.prompt_length,
-      options.answer_length,
+  splits = (builder.as_data_source(split=x) for x in ("train", "test"))
+  return _make_task(options, tokenizer, *splits, tuple(options.kinds))
+
+
+def reasoning_gym(options: mlc.ConfigDict, tokenizer, data_dir: str) -> Task:
+  """Problems of reasoning-gym; each kind is one of its data sets."""
+  from rewardjax.data.builders import preparation
+  from rewardjax.data.builders import reasoning_gym as builders
+
+  names, parameters = tuple(options.kinds), options.datasets.to_dict()
+  if set(names) != set(parameters):
+    raise ValueError(
+        "config.task.datasets must hold the parameters of each of "
+        f"config.task.kinds {names}, got {sorted(parameters)}."
+    )
+  builder = preparation.prepare(
+      builders.ReasoningGym,
+      builders.Config(
+          datasets=tuple((name, parameters[name]) for name in names),
+          num_train=options.num_train,
+          num_test=options.num_held_out,
+          seed=options.seed,
+      ),
+      data_dir,
   )
+  splits = (builder.as_data_source(split=x) for x in ("train", "test"))
+  return _make_task(options, tokenizer, *splits, names)
 
 
-def jsonl(options: mlc.ConfigDict, data_dir: str) -> Task:
+def jsonl(options: mlc.ConfigDict, tokenizer, data_dir: str) -> Task:
   """A user's file; its last `num_held_out` rows are held out.
 
   An integer column `kind` in 0 .. K-1 selects one of `task.kinds`.
@@ -130,19 +178,20 @@ def jsonl(options: mlc.ConfigDict, data_dir: str) -> Task:
         f"{options.path}: column 'kind' must be in 0 .. "
         f"{len(options.kinds) - 1} (config.task.kinds), got {sorted(kinds)}."
     )
-  return Task(
-      rows[:num_train],
-      rows[num_train:] or rows,
-      tuple(options.kinds),
-      choices.choose("task.tokenizer", TOKENIZERS, options.tokenizer)(),
-      options.prompt_length,
-      options.answer_length,
-  )
+  splits = rows[:num_train], rows[num_train:] or rows
+  return _make_task(options, tokenizer, *splits, tuple(options.kinds))
 
 
-TASKS = {"arithmetic": arithmetic, "jsonl": jsonl}
+TASKS = {
+    "arithmetic": arithmetic,
+    "jsonl": jsonl,
+    "reasoning_gym": reasoning_gym,
+}
 
 
-def make_task(options: mlc.ConfigDict, data_dir: str) -> Task:
-  """The task that `options.name` chooses; rows are prepared once on disk."""
-  return choices.choose("task.name", TASKS, options.name)(options, data_dir)
+def make_task(config: mlc.ConfigDict, data_dir: str | None) -> Task:
+  """The task that the config chooses; rows are prepared once on disk."""
+  options = config.task
+  make = choices.choose("task.name", TASKS, options.name)
+  tokenizer = choices.choose("task.tokenizer", TOKENIZERS, options.tokenizer)
+  return make(options, tokenizer(config.model.pretrained), data_dir)

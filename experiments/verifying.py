@@ -17,7 +17,16 @@ import numpy as np
 
 from experiments.choices import choose
 from experiments.tasks import Problems, Task
-from rewardjax.rewards.verifiers import adapters, pool, text, tokens, verdicts
+from rewardjax.rewards.verifiers import (
+    adapters,
+    answers,
+    formats,
+    math,
+    pool,
+    text,
+    tokens,
+    verdicts,
+)
 from rewardjax.types import Reward, Rollouts, Status
 
 
@@ -37,6 +46,10 @@ def user_function(path: str) -> Callable:
 VERIFIERS = {
     "tokens": None,
     "exact_match": lambda o: text.exact_match,
+    "strict": lambda o: answers.strict,
+    "ends_with": lambda o: functools.partial(answers.strict, ends_with=True),
+    "math_verify": lambda o: math.math_verify,
+    "multiple_choice": lambda o: formats.multiple_choice,
     "numeric": lambda o: functools.partial(
         text.numeric, relative_tolerance=o.tolerance
     ),
@@ -45,12 +58,16 @@ VERIFIERS = {
     "tunix": lambda o: adapters.from_tunix(user_function(o.function)),
 }
 
+# These evaluate what a policy wrote: their workers may neither write nor
+# reach the network.
+JAILED = ("math_verify",)
+
 # What an answer that cannot be read is worth.
 UNPARSABLE = {"wrong": 0.0, "invalid": "invalid"}
 
 
 def match_tokens(
-    problems: Problems, rollouts: Rollouts, stop_token: int
+    problems: Problems, rollouts: Rollouts, stop_tokens: tuple[int, ...]
 ) -> Reward:
   """1 where a completion is the reference token by token; pure."""
   return tokens.exact_match(
@@ -59,7 +76,7 @@ def match_tokens(
       rollouts.truncated,
       problems.answers[:, None],
       problems.answer_mask[:, None],
-      stop_tokens=(stop_token,),
+      stop_tokens=stop_tokens,
   )
 
 
@@ -84,6 +101,8 @@ class HostVerifier:
         timeout_s=options.timeout_s,
         num_workers=options.num_workers,
         chunk_size=options.chunk_size,
+        memory_mb=options.memory_mb or None,
+        jailed=name in JAILED,
     )
 
   def __call__(self, problems: Problems, rollouts: Rollouts) -> HostVerdicts:

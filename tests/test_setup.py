@@ -23,7 +23,9 @@ DISTRIBUTIONS = {
     "absl": "absl-py",
     "array_record": "array-record",
     "ml_collections": "ml-collections",
+    "math_verify": "math-verify",
     "orbax": "orbax-checkpoint",
+    "reasoning_gym": "reasoning-gym",
     "tensorflow_datasets": "tensorflow-datasets",
 }
 
@@ -105,7 +107,8 @@ def test_every_upper_bound_has_its_reason():
 def test_the_package_imports_only_what_it_installs(arguments):
   extras = arguments["extras_require"]
   installed = {name_of(r) for r in arguments["install_requires"]}
-  optional = {name_of(r) for name in ("data", "plots") for r in extras[name]}
+  rooms = ("data", "models", "plots", "verifiers")
+  optional = {name_of(r) for name in rooms for r in extras[name]}
   # Used if the user has them.
   optional |= {"cloudpickle", "wandb"}
   assert third_party("rewardjax") <= installed | optional

@@ -22,10 +22,15 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   config.log_every = 10
   config.checkpoint_every = 50
 
-  # "arithmetic" makes problems; "jsonl" reads prompts and answers at `path`.
+  # Arms and seeds: "vmap", all at once; "scan", in the memory of one.
+  config.agents = "vmap"
+
+  # "arithmetic" makes problems; "jsonl" reads prompts and answers at `path`;
+  # "reasoning_gym" mixes the data sets that `kinds` names.
   config.task = dict(
       name="arithmetic",
       path="",
+      datasets=dict(),  # parameters of each kind, of "reasoning_gym"
       seed=0,
       num_train=2000,
       num_held_out=500,
@@ -35,9 +40,15 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       max_operand=5,
       prompt_length=6,
       answer_length=4,  # the stop token included
-      tokenizer="char",  # or "byte"
+      tokenizer="char",  # "byte", or "pretrained": the model's own
+      chat=False,  # asks by the chat template of a pretrained model
+      system="",
+      suffix="",  # after every problem
   )
+  # A name that models.pretrained knows, a .gguf file or a folder; then the
+  # sizes below, from width to tied, are the checkpoint's.
   config.model = dict(
+      pretrained="",
       width=48,
       num_layers=2,
       num_heads=4,
@@ -48,7 +59,15 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       remat=False,
       dtype="float32",
   )
-  # Supervised steps on reference answers before reinforcement begins.
+  config.compute_dtype = ""  # of the update; "": as the parameters
+  # Trains low-rank updates of a pretrained model, which stays as it is.
+  config.lora = dict(
+      rank=0,  # 0: trains all parameters
+      scale=1.0,
+      match=("attention", "mlp"),  # parts of the paths of adapted kernels
+  )
+  # Supervised steps on reference answers before reinforcement begins; none
+  # for a pretrained model.
   config.warm_up = dict(num_steps=40, batch_size=64, learning_rate=3e-3)
   config.sampling = dict(
       batch_size=32,  # prompts
@@ -57,9 +76,17 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       top_k=0,  # 0: off
       top_p=1.0,  # 1: off
       max_refills=0,  # dynamic sampling: fresh batches to replace dead groups
+      halvings=0,  # how often the batch may shrink when half has stopped
+      lanes=0,  # rows that a prompt's completions are packed into; 0: off
   )
-  # "tokens" is compiled; "exact_match", "numeric" and "closeness" read text
-  # on the host, as do "trl" and "tunix" reward functions at `function`.
+  # Where the trusted verifier reads text. Token verifiers need no sample.
+  config.evaluation = dict(
+      num_samples=0,  # of each held-out problem; 0: group_size
+      greedy=False,
+  )
+  # "tokens" is compiled; the others read text on the host: "exact_match",
+  # "strict", "ends_with", "numeric", "closeness", "math_verify",
+  # "multiple_choice", and "trl" or "tunix" reward functions at `function`.
   # The trusted one judges appeals and the metrics, never the policy.
   config.verifier = dict(
       name="tokens",
@@ -70,6 +97,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       timeout_s=10.0,  # per chunk of completions
       num_workers=1,
       chunk_size=64,
+      memory_mb=0,  # that a worker may take; 0: no limit
   )
   # A simulated liar: one rate for all, or one for each of task.kinds.
   config.noise = dict(
@@ -127,6 +155,13 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   )
   config.optimizer = dict(
       learning_rate=2e-3, max_grad_norm=1.0, b1=0.9, b2=0.99, weight_decay=0.0
+  )
+  # Weights for samples of another law than the trainer's: see
+  # recipes.decoupled.
+  config.off_policy = dict(
+      correction="none",  # "truncated", "masked"
+      level="token",  # "sequence", "geometric"
+      cap=2.0,
   )
   config.updates_per_batch = 1
   config.num_microbatches = 1
