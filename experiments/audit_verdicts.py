@@ -9,8 +9,7 @@ from configs.rlvr import base
 from experiments import verifying
 from experiments.audit_options import Options
 from experiments.audit_rows import Answers
-from rewardjax.rewards.verifiers import answers as final_answers
-from rewardjax.rewards.verifiers import math, pool, reasoning_gym
+from rewardjax.rewards.verifiers import pool, reasoning_gym
 from rewardjax.types import Status
 
 
@@ -22,15 +21,8 @@ class Verdicts(NamedTuple):
   source: str  # in words
 
 
-# Beside those of experiments.rlvr.
-_VERIFIERS = {
-    "strict": lambda o: final_answers.strict,
-    "strict_ending": lambda o: functools.partial(
-        final_answers.strict, ends_with=True
-    ),
-    "math_verify": lambda o: math.math_verify,
-    "reasoning_gym": lambda o: reasoning_gym.score,
-}
+# Beside those of experiments.rlvr: it reads a row's metadata.
+_VERIFIERS = {"reasoning_gym": lambda o: reasoning_gym.score}
 
 
 def verifiers() -> dict:

@@ -1,9 +1,43 @@
 """What the commands share: flags whose mistakes are one line, no traceback."""
 
+import os
 import runpy
 import sys
 
+import jax
 from absl import app
+
+_ALLOCATOR = "GLIBC_TUNABLES"
+# One heap, never trimmed, and no block outside of it.
+_KEEP = (
+    "glibc.malloc.arena_max=1:glibc.malloc.mmap_max=0:"
+    "glibc.malloc.trim_threshold=2000000000"
+)
+
+
+def keep_freed_memory() -> None:
+  """Starts the command anew, under a C library that keeps what is freed.
+
+  A compiled program on the CPU allocates its temporaries at every call. By
+  default large blocks come straight from the kernel, which clears every page
+  when it is first touched: 80,000 pages, a quarter of all processor time, in
+  an update of a model of 0.9 million parameters. The C library reads this
+  setting only when a process begins. A user's own GLIBC_TUNABLES are left
+  alone; other C libraries do not read them.
+  """
+  if sys.platform.startswith("linux") and _ALLOCATOR not in os.environ:
+    environment = os.environ | {_ALLOCATOR: _KEEP}
+    os.execve(sys.executable, sys.orig_argv, environment)
+
+
+def use_cpu_devices(count: int) -> None:
+  """Splits the CPU into as many devices as a mesh asks for.
+
+  Without effect once jax has run, where XLA_FLAGS says how many, and on
+  accelerators.
+  """
+  if count > 1 and "device_count" not in os.environ.get("XLA_FLAGS", ""):
+    jax.config.update("jax_num_cpu_devices", count)
 
 
 def parse_flags(argv: list[str]) -> list[str]:

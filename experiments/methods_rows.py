@@ -264,6 +264,44 @@ METHODS = (
         shown=f"{_EQUAL} No token loses its gradient.",
     ),
     Method(
+        slug="decoupled",
+        title="Decoupled objectives for stale or other samplers (AReaL, TIS)",
+        paper=(
+            "Hilton et al., Batch size-invariance for policy optimization, "
+            "2021, arXiv:2110.00641; Fu et al., AReaL, 2025, arXiv:2505.24298"
+        ),
+        functions=(
+            "recipes.decoupled.decouple",
+            "advantages.off_policy.truncated_weights",
+            "training.asynchronous.make_async_program",
+        ),
+        tests=(
+            "tests/recipes/test_decoupled.py",
+            "tests/training/test_asynchronous.py",
+        ),
+        shown=(
+            "Untruncated sequence weights are unbiased, by enumeration; a lag "
+            "of k is the delayed algorithm, bit for bit."
+        ),
+    ),
+    Method(
+        slug="lora",
+        title="LoRA beside the kernel",
+        paper="Hu et al., LoRA, 2021, arXiv:2106.09685",
+        functions=(
+            "models.lora.init_lora",
+            "models.lora.attach",
+            "models.lora.merge",
+        ),
+        tests=("tests/models/test_lora.py",),
+        configs=("configs/rlvr/smollm2.py",),
+        results=("smollm2_lora",),
+        shown=(
+            "Attached and merged updates have equal values and gradients; the "
+            "reference is the frozen base."
+        ),
+    ),
+    Method(
         slug="ppo",
         title="PPO with a critic",
         paper=(

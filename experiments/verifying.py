@@ -47,7 +47,9 @@ VERIFIERS = {
     "tokens": None,
     "exact_match": lambda o: text.exact_match,
     "strict": lambda o: answers.strict,
-    "ends_with": lambda o: functools.partial(answers.strict, ends_with=True),
+    "strict_ending": lambda o: functools.partial(
+        answers.strict, ends_with=True
+    ),
     "math_verify": lambda o: math.math_verify,
     "multiple_choice": lambda o: formats.multiple_choice,
     "numeric": lambda o: functools.partial(

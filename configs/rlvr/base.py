@@ -14,8 +14,12 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   config.title = "Policy gradients on arithmetic"
   config.path = "configs/rlvr/base.py"
   config.slug = "rlvr"  # of runs/ and docs/results/
-  # Decided before the run: does the gain of `arm` lie within (low, high)?
-  config.criterion = dict(text="none", arm="", low=-1.0, high=1.0)
+  # Decided before the run: does the interval of the gain of `arm` lie within
+  # (low, high)? Over the "baseline", the arm "uncorrected" or the first one,
+  # or over the "start", the policy before training.
+  config.criterion = dict(
+      text="none", arm="", over="baseline", low=-1.0, high=1.0
+  )
   config.seed = 0
   config.num_seeds = 5  # trained together, by vmap
   config.num_steps = 200
@@ -85,7 +89,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       greedy=False,
   )
   # "tokens" is compiled; the others read text on the host: "exact_match",
-  # "strict", "ends_with", "numeric", "closeness", "math_verify",
+  # "strict", "strict_ending", "numeric", "closeness", "math_verify",
   # "multiple_choice", and "trl" or "tunix" reward functions at `function`.
   # The trusted one judges appeals and the metrics, never the policy.
   config.verifier = dict(
@@ -166,6 +170,9 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   config.updates_per_batch = 1
   config.num_microbatches = 1
   config.mesh = dict(data=1, fsdp=1, tensor=1)
+  # Devices beside the mesh that only sample, and how many steps older than
+  # the learner their parameters are; nothing is asynchronous with 0 and 0.
+  config.asynchronous = dict(lag=0, sampler_devices=0)
   # Side by side: each arm changes fields of this config.
   config.arms = dict(single=dict())
   if size == "tiny":  # what the tests run

@@ -17,11 +17,13 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   config.title = "Constant noise rates under standardised advantages"
   config.path = "configs/rlvr/constant_rates.py"
   config.slug = "noisy_verifier_correction_constant_rates"
-  config.criterion = dict(
-      text="backward ends where uncorrected does: paired gain within 0.01",
-      arm="backward",
-      low=-0.01,
-      high=0.01,
+  config.criterion.update(
+      dict(
+          text="backward ends where uncorrected does: paired gain within 0.01",
+          arm="backward",
+          low=-0.01,
+          high=0.01,
+      )
   )
   config.noise = dict(
       name="binary",

@@ -19,11 +19,14 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   config.title = "Noise rates that differ by kind of problem"
   config.path = "configs/rlvr/noisy_verifier.py"
   config.slug = "noisy_verifier_correction"
-  config.criterion = dict(
-      text="backward ends above uncorrected: 95% interval of the paired gain",
-      arm="backward",
-      low=0.0,
-      high=1.0,
+  config.criterion.update(
+      dict(
+          text="backward ends above uncorrected: 95% interval of the paired "
+          "gain",
+          arm="backward",
+          low=0.0,
+          high=1.0,
+      )
   )
   config.noise = dict(
       name="binary",

@@ -14,7 +14,7 @@ import ml_collections as mlc
 from configs.rlvr import base
 
 _DATASETS = dict(
-    chain_sum=dict(min_terms=2, max_terms=2, min_digits=1, max_digits=2),
+    chain_sum=dict(min_terms=2, max_terms=2, min_digits=1, max_digits=1),
     products=dict(min_terms=2, max_terms=2, min_digits=1, max_digits=2),
 )
 
@@ -26,17 +26,29 @@ def get_config(size: str = "lora") -> mlc.ConfigDict:
   config.title = "SmolLM2 on arithmetic, by a strict verifier with appeals"
   config.path = "configs/rlvr/smollm2.py"
   config.slug = f"smollm2_{size}"
+  config.criterion.update(
+      dict(
+          text=(
+              "accuracy by math-verify ends above its start: 95% interval of "
+              "the paired gain"
+          ),
+          arm="appeals",
+          over="start",
+          low=0.0,
+          high=1.0,
+      )
+  )
   config.num_seeds = 3
-  config.num_steps = 40
-  config.log_every = 2
+  config.num_steps = 50
+  config.log_every = 10
   config.checkpoint_every = 10
   config.task.update(
       dict(
           name="reasoning_gym",
           datasets=_DATASETS,
           kinds=tuple(_DATASETS),
-          num_train=2000,
-          num_held_out=64,
+          num_train=200,
+          num_held_out=48,
           tokenizer="pretrained",
           chat=True,
           suffix="\nGive only the final answer.",
@@ -47,7 +59,7 @@ def get_config(size: str = "lora") -> mlc.ConfigDict:
   config.model.update(dict(pretrained="smollm2", scan_layers=True))
   config.verifier.update(
       dict(
-          name="ends_with",
+          name="strict_ending",
           trusted="math_verify",
           timeout_s=20.0,
           memory_mb=1024,
@@ -59,7 +71,7 @@ def get_config(size: str = "lora") -> mlc.ConfigDict:
   )
   config.evaluation.update(dict(num_samples=1, greedy=True))
   config.correction.update(dict(name="backward", rates="appeals"))
-  config.optimizer.update(dict(learning_rate=1e-3, b2=0.95))
+  config.optimizer.update(dict(learning_rate=1e-4, b2=0.95))
   config.lora.update(dict(rank=16, scale=2.0))
   config.arms = dict(appeals=dict())
   if size == "full":

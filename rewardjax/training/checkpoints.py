@@ -3,7 +3,8 @@
 Orbax writes the arrays in the background and renames the finished directory
 into place; with them goes a manifest of every leaf's path, shape, dtype and
 fingerprint. Whoever restores gets exactly what was saved, or the checkpoint
-before it with a warning; never half of one.
+before it with a warning; never half of one. A disk that is full stops no run:
+the next write tries again.
 """
 
 import os
@@ -21,6 +22,10 @@ from rewardjax.training import manifests
 from rewardjax.training.manifests import DamagedError
 
 _NAME = re.compile(r"step_(\d+)")
+
+
+class NotSavedError(OSError):
+  """The newest state of a run could not be written."""
 
 
 class Restored(NamedTuple):
@@ -49,11 +54,10 @@ class Checkpointer:
     self.directory.mkdir(parents=True, exist_ok=True)
     self._keep = keep
     self._damaged: set[int] = set()
-    self._unpruned = False  # nothing is removed before something was written
+    self._writing: int | None = None  # the step, until it is known to be there
+    self._failed: str | None = None  # what became of the newest write
     self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
-    if jax.process_index() == 0:
-      for path in self.directory.glob("*.orbax-checkpoint-tmp*"):
-        shutil.rmtree(path, ignore_errors=True)
+    self._remove_partial()
 
   def __enter__(self):
     return self
@@ -73,6 +77,9 @@ class Checkpointer:
   def save(self, step: int, tree: PyTree, extra: Any = None) -> None:
     """Starts writing; returns once the arrays may be donated or changed.
 
+    A write that fails leaves a warning, and `wait` raises unless a later one
+    succeeds.
+
     Args:
       step: replaces a checkpoint of the same step.
       tree: arrays on any devices, typed keys, NumPy arrays, Python numbers.
@@ -83,7 +90,7 @@ class Checkpointer:
     """
     import orbax.checkpoint as ocp
 
-    self.wait()  # one write at a time, and errors of the last one
+    self._finish()  # one write at a time
     self._damaged.discard(step)
     leaves = manifests.encode(tree)
     manifest = manifests.make(tree, leaves, extra)
@@ -91,20 +98,62 @@ class Checkpointer:
     items = {"manifest": ocp.args.JsonSave(manifest)}
     if arrays:
       items["tree"] = ocp.args.StandardSave(arrays)
-    path = self.path(step)
-    self._writer.save(path, args=ocp.args.Composite(**items), force=True)
-    self._unpruned = True
+    args = ocp.args.Composite(**items)
+    self._writing, self._failed = step, None
+    try:
+      self._writer.save(self.path(step), args=args, force=True)
+    except Exception as error:  # of what kind is not documented
+      self._fail(error)
 
   def wait(self) -> None:
-    """Blocks until the last write is finished; raises if it failed."""
-    self._writer.wait_until_finished()
-    if self._unpruned:
-      self._prune()
+    """Blocks until the last write is finished.
+
+    Raises:
+      NotSavedError: if it failed.
+    """
+    self._finish()
+    if self._failed is not None:
+      reason, self._failed = self._failed, None
+      raise NotSavedError(
+          f"the state of the run is not saved: {reason}; intact are steps "
+          f"{self.steps()}."
+      )
+
+  def _finish(self) -> None:
+    """Ends the last write, well or with a warning."""
+    if self._writing is None:
+      return
+    try:
+      self._writer.wait_until_finished()
+    except Exception as error:  # of what kind is not documented
+      self._fail(error)
+      return
+    self._writing = None
+    self._prune()  # nothing goes before something was written
+
+  def _fail(self, error: Exception) -> None:
+    path, self._writing = self.path(self._writing), None
+    reason = f"{type(error).__name__}: {_brief(error)}"
+    self._failed = f"{path} could not be written ({reason})"
+    warnings.warn(
+        f"Checkpoint {self._failed}; the run goes on, and the next checkpoint "
+        "tries again.",
+        stacklevel=4,
+    )
+    self._remove_partial()
+
+  def _remove_partial(self) -> None:
+    """Removes what writers that were killed or failed have left."""
+    if jax.process_index() == 0:
+      for path in self.directory.glob("*.orbax-checkpoint-tmp*"):
+        shutil.rmtree(path, ignore_errors=True)
 
   def close(self) -> None:
-    """Waits, then frees the writer's threads."""
-    self.wait()
-    self._writer.close()
+    """Waits, then frees the writer's threads; raises as `wait`."""
+    try:
+      self.wait()
+    finally:
+      self._writer.close()
 
   def restore(self, target: PyTree, step: int | None = None) -> Restored | None:
     """Reads the newest intact checkpoint onto the shardings of `target`.
@@ -173,7 +222,12 @@ class Checkpointer:
       for step in dropped | set(intact[: -self._keep]):
         shutil.rmtree(self.path(step), ignore_errors=True)
     self._damaged.clear()
-    self._unpruned = False
+
+
+def _brief(error: Exception) -> str:
+  """One line; what went wrong stands at the end of TensorStore's."""
+  text = " ".join(str(error).split())
+  return text if len(text) < 250 else f"{text[:100]} ... {text[-140:]}"
 
 
 def _numbered(leaves: list) -> dict[str, Any]:
@@ -186,5 +240,5 @@ def _damaged_if_raises(read):
     return read()
   # What a broken file makes Orbax or TensorStore raise is not documented.
   except Exception as error:
-    reason = f"{type(error).__name__}: {str(error)[:200]}"
+    reason = f"{type(error).__name__}: {_brief(error)}"
     raise DamagedError(reason) from error

@@ -85,7 +85,10 @@ def make_chunk(
 
 
 def compile_chunk(
-    chunk: ChunkStep, state: PyTree, *, donate: bool = True
+    chunk: Callable[..., tuple[PyTree, dict[str, Array]]],
+    state: PyTree,
+    *fixed: PyTree,
+    donate: bool = True,
 ) -> ChunkStep:
   """Compiles a chunk whose new state lies on devices as `state` does.
 
@@ -96,6 +99,8 @@ def compile_chunk(
   Args:
     chunk: from `make_chunk`.
     state: the first state, already placed; it is not read.
+    *fixed: what `chunk` takes after the batches, the same at every call:
+      frozen parameters, which a closure would make constants of the program.
     donate: the memory of a state is used for the next one.
   """
 
@@ -108,11 +113,14 @@ def compile_chunk(
   found = [s for s in found if isinstance(s, jax.sharding.NamedSharding)]
   if found:
     chunk = mesh.within(found[0].mesh, chunk)
-  return jax.jit(
+  compiled = jax.jit(
       chunk,
       donate_argnums=(0,) if donate else (),
       out_shardings=(jax.tree.map(place, state), None),
   )
+  if not fixed:
+    return compiled
+  return lambda state, batches: compiled(state, batches, *fixed)
 
 
 _COMPILED = "/jax/core/compile/backend_compile_duration"

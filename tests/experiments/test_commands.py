@@ -1,5 +1,8 @@
 """A mistyped flag is one line that names the field and the choices."""
 
+import os
+import sys
+
 import pytest
 from absl import app
 
@@ -30,3 +33,21 @@ def test_what_is_right_passes(monkeypatch):
   assert commands.parse_flags(["rlvr", "--config.seed=1"]) == [
       "--config.seed=1"
   ]
+
+
+def test_a_command_starts_anew_once_to_keep_its_memory(monkeypatch):
+  """With its own arguments, and never against the user's own setting."""
+  calls = []
+  monkeypatch.setattr(os, "execve", lambda *call: calls.append(call))
+  monkeypatch.setattr(sys, "platform", "linux")
+  monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+  commands.keep_freed_memory()
+  (program, argv, environment), *more = calls
+  assert (program, argv) == (sys.executable, sys.orig_argv) and not more
+  assert "trim_threshold" in environment["GLIBC_TUNABLES"]
+  monkeypatch.setenv("GLIBC_TUNABLES", "")
+  commands.keep_freed_memory()
+  monkeypatch.setattr(sys, "platform", "darwin")
+  monkeypatch.delenv("GLIBC_TUNABLES")
+  commands.keep_freed_memory()
+  assert len(calls) == 1

@@ -4,20 +4,9 @@ import json
 
 import chex
 import numpy as np
-import pytest
 
 from experiments import rlvr, rlvr_report
-from rewardjax.training.logging import read_rows
-from tests.experiments.rlvr_runs import small_config
-
-
-def rows_of(workdir, stage="train"):
-  return read_rows(workdir / "metrics.jsonl", stage=stage)
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-  return str(tmp_path_factory.mktemp("data"))
+from tests.experiments.rlvr_runs import rows_of, small_config
 
 
 def test_standardised_arms_with_constant_rates_learn_the_same(
@@ -51,6 +40,15 @@ def test_standardised_arms_with_constant_rates_learn_the_same(
   }
   assert json.loads((tmp_path / "config.json").read_text())["num_seeds"] == 2
   assert set(summary.intervals) == set(config.arms)
+  # All start from one policy, the warm-up's last, and have risen since.
+  rows = rows_of(tmp_path)
+  warm = rows_of(tmp_path, "warm_up")[-1]["accuracy"]
+  for arm in config.arms:
+    np.testing.assert_allclose(rows[0][f"{arm}/accuracy"], warm, rtol=1e-5)
+    rise = np.subtract(last[f"{arm}/accuracy"], warm)
+    np.testing.assert_allclose(
+        summary.rises[arm].mean, np.mean(rise), atol=1e-6
+    )
   table = rlvr_report.accuracy_table(summary)
   assert len(table.rows) == 4 and len(table.rows[0]) == len(table.columns)
 
@@ -95,7 +93,6 @@ def test_a_mesh_of_eight_devices_trains_alike(tmp_path, data_dir):
     workdir = tmp_path / name
     rlvr.run(config, workdir, data_dir=data_dir, progress=False)
     found[name] = rows_of(workdir)[-1]
-    del found[name]["stage"]
   chex.assert_trees_all_close(
       found["eight"], found["one"], rtol=2e-4, atol=2e-5
   )

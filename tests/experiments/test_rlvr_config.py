@@ -75,6 +75,61 @@ def test_configs_refuse_unknown_sizes():
         (dict(num_microbatches=3), r"config\.num_microbatches must divide"),
         (dict(num_steps=5), r"config\.log_every must divide config\.num_steps"),
         (dict(checkpoint_every=3), r"config\.checkpoint_every must be a multi"),
+        (dict(agents="pmap"), r"config\.agents must be one of vmap, scan"),
+        (
+            dict(lora=dict(rank=4)),
+            r"config\.lora\.rank = 4 needs a pretrained model: set "
+            r"config\.model\.pretrained",
+        ),
+        (dict(lora=dict(rank=-1)), r"lora\.rank must be in \[0, inf\], got -1"),
+        (dict(task=dict(chat=True)), r"config\.task\.chat = True needs a pre"),
+        (
+            dict(task=dict(tokenizer="pretrained")),
+            r"config\.task\.tokenizer = 'pretrained' needs a pretrained model",
+        ),
+        (
+            dict(model=dict(pretrained="smollm2")),
+            r"config\.task\.tokenizer must be 'pretrained' for a pretrained",
+        ),
+        (
+            dict(
+                model=dict(pretrained="smollm2"),
+                task=dict(tokenizer="pretrained", suffix="!"),
+            ),
+            r"config\.task\.suffix are read with config\.task\.chat=True only",
+        ),
+        (dict(sampling=dict(lanes=-1)), r"sampling\.lanes must be in"),
+        (dict(sampling=dict(halvings=-1)), r"sampling\.halvings must be in"),
+        (dict(evaluation=dict(num_samples=-1)), r"evaluation\.num_samples mus"),
+        (
+            dict(off_policy=dict(correction="clipped")),
+            r"config\.off_policy\.correction must be one of .*; got 'clipped'",
+        ),
+        (
+            dict(off_policy=dict(level="prompt")),
+            r"config\.off_policy\.level must be one of token, ",
+        ),
+        (
+            dict(compute_dtype="float17"),
+            r"config\.compute_dtype must be one of .*bfloat16.*; got 'float17'",
+        ),
+        (dict(asynchronous=dict(lag=-1)), r"asynchronous\.lag must be in"),
+        (
+            dict(asynchronous=dict(lag=1), surrogate=dict(name="score")),
+            r"config\.asynchronous\.lag = 1 .* config\.off_policy\.correction",
+        ),
+        (
+            dict(criterion=dict(over="best")),
+            r"config\.criterion\.over must be one of baseline, start",
+        ),
+        (
+            dict(criterion=dict(arm="none")),
+            r"config\.criterion\.arm must be one of config\.arms \['single'\]",
+        ),
+        (
+            dict(verifier=dict(unparsable="maybe")),
+            r"config\.verifier\.unparsable must be one of wrong, invalid",
+        ),
     ],
     ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
 )

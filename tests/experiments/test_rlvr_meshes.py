@@ -4,14 +4,13 @@ import chex
 import pytest
 
 from experiments import rlvr
-from rewardjax.training.logging import read_rows
-from tests.experiments.rlvr_runs import small_config
+from tests.experiments.rlvr_runs import rows_of, small_config
 
 SIZES = [(2, 1, 1), (1, 2, 1), (1, 1, 2), (2, 2, 2), (8, 1, 1)]
 
 
 def first_rows(workdir, data_dir, sizes):
-  """Of the warm-up and of two steps of reinforcement."""
+  """Of the warm-up, and before and after two steps of reinforcement."""
   config = small_config(
       num_steps=2,
       log_every=1,
@@ -22,8 +21,7 @@ def first_rows(workdir, data_dir, sizes):
       arms=dict(arm=dict()),
   )
   rlvr.run(config, workdir, data_dir=data_dir, progress=False)
-  rows = read_rows(workdir / "metrics.jsonl")
-  return [{k: v for k, v in row.items() if k != "stage"} for row in rows]
+  return rows_of(workdir, stage=None)
 
 
 @pytest.mark.slow
@@ -31,7 +29,7 @@ def test_every_mesh_writes_the_same_first_rows(tmp_path):
   """Later rows part: a rounding error grows until it moves one token."""
   data_dir = str(tmp_path / "data")
   expected = first_rows(tmp_path / "one", data_dir, (1, 1, 1))
-  assert len(expected) == 4
+  assert len(expected) == 5
   for sizes in SIZES:
     workdir = tmp_path / "x".join(map(str, sizes))
     actual = first_rows(workdir, data_dir, sizes)

@@ -1,0 +1,145 @@
+"""A pretrained model in the main job: a tiny random one, read from a file."""
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from experiments import (
+    rlvr_agents,
+    rlvr_programs,
+    rlvr_report,
+    tasks,
+)
+from tests.experiments.rlvr_runs import pretrained_config
+
+
+def assert_close(actual, expected):
+  chex.assert_trees_all_close(actual, expected, rtol=2e-4, atol=2e-5)
+
+
+def test_adapters_start_at_their_reference_and_learn(adapted):
+  rows, workdir = adapted
+  assert [row["step"] for row in rows] == [0, 1, 2]
+  assert set(rows[0]) == {
+      "step",
+      "arm/accuracy",
+      "arm/accuracy/add",
+      "arm/accuracy/subtract",
+  }
+  np.testing.assert_array_equal(rows[1]["arm/reference_kl"], 0)
+  assert np.all(np.asarray(rows[2]["arm/reference_kl"]) > 1e-3)
+  # All seeds are the base at the start; it judges greedily or by one key.
+  assert len(set(rows[0]["arm/accuracy"])) == 1
+  figures = {x.stem for x in (workdir / "figures").iterdir()}
+  assert {"accuracy", "rise", "reward", "true_reward"} <= figures
+
+
+def test_a_checkpoint_of_adapters_does_not_hold_the_model(adapted):
+  _, workdir = adapted
+  size = lambda folder: sum(
+      x.stat().st_size for x in folder.rglob("*") if x.is_file()
+  )
+  manifest = workdir / "checkpoints/train/step_00000002/manifest/metadata"
+  text = manifest.read_text()
+  assert "kernel" in text and "embedding" not in text
+  assert size(workdir / "checkpoints/train/step_00000002") < 600_000
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(
+            dict(agents="scan", sampling=dict(lanes=2, halvings=1)),
+            marks=pytest.mark.slow,
+        ),
+        dict(mesh=dict(data=2, fsdp=2, tensor=2)),
+    ],
+    ids=["one by one, packed", "eight devices"],
+)
+def test_how_it_is_computed_changes_rounding_only(go, adapted, changes):
+  assert_close(go(**changes)[0], adapted[0])
+
+
+@pytest.mark.slow
+def test_all_parameters_one_agent_after_the_other(go):
+  full = dict(lora=dict(rank=0), optimizer=dict(learning_rate=1e-3))
+  expected, _ = go(**full)
+  sampling = dict(lanes=2, halvings=1)
+  actual, _ = go(**full, agents="scan")
+  assert_close(actual, expected)
+  actual, _ = go(**full, sampling=sampling)
+  assert_close(actual, expected)
+  assert np.all(np.asarray(expected[2]["arm/reference_kl"]) > 0)
+
+
+def test_stopped_and_resumed_it_ends_bit_for_bit(go, adapted, tmp_path):
+  """Pain 34, with adapters and verifiers in other processes."""
+  chunks = iter(range(1, 100))
+  rows, _ = go(tmp_path, stop=lambda: next(chunks) == 1)
+  assert [row["step"] for row in rows] == [0, 1]
+  go(tmp_path)  # from the middle
+  read = lambda folder: (folder / "metrics.jsonl").read_bytes()
+  assert read(tmp_path) == read(adapted[1])
+  newest = "checkpoints/train/step_00000002/manifest/metadata"
+  expected = (adapted[1] / newest).read_bytes()
+  assert (tmp_path / newest).read_bytes() == expected
+
+
+def test_token_verifiers_read_a_pretrained_model_too(go):
+  rows, _ = go(verifier=dict(name="tokens", trusted="tokens"))
+  assert np.all(np.isfinite(rows[2]["arm/loss"]))
+  np.testing.assert_array_equal(rows[1]["arm/reference_kl"], 0)
+
+
+def test_programs_take_the_model_as_an_argument(checkpoint, data_dir):
+  """As constants, its weights would be in the program and in memory twice."""
+  config = pretrained_config(
+      checkpoint, verifier=dict(name="tokens", trusted="tokens")
+  )
+  task = tasks.make_task(config, data_dir)
+  groups = rlvr_agents.make_groups(config, task.tokenizer)
+  setup = groups.setups["train"]
+  agents = rlvr_agents.describe_state(
+      setup, groups.meshes.learner, groups.start
+  )
+  problems = next(task.batches(seed=0, num_seeds=2, batch_size=4))
+  chunk = jax.tree.map(lambda x: x[None], problems)
+  held_out = jax.tree.map(lambda x: x[0], problems)
+  evaluate = rlvr_programs.make_evaluate(setup, held_out)
+  program = rlvr_programs.make_program(setup, evaluate)
+  traced = jax.make_jaxpr(program)(agents, chunk, setup.frozen)
+  smallest = min(x.size for x in jax.tree.leaves(setup.frozen))
+  assert max(np.size(x) for x in traced.consts) <= held_out.prompts.size
+  assert sum(np.size(x) for x in traced.consts) < 100 * smallest
+
+
+def test_a_single_arm_shows_its_rise(adapted):
+  rows, workdir = adapted
+  curves = {"arm": rlvr_report.read_curves(workdir, "arm/")}
+  config = pretrained_config("")
+  summary = rlvr_report.summarize(config, curves)
+  before, after = (np.asarray(rows[i]["arm/accuracy"]) for i in (0, 2))
+  assert summary.starts["arm"].mean == pytest.approx(np.mean(before))
+  assert summary.rises["arm"].mean == pytest.approx(np.mean(after - before))
+  half = 12.706 * np.std(after - before, ddof=1) / np.sqrt(2)
+  assert summary.rises["arm"].high - summary.rises["arm"].mean == (
+      pytest.approx(half, rel=1e-3)
+  )
+  table = rlvr_report.accuracy_table(summary)
+  assert table.columns[:4] == ["arm", "before", "after", "rise"]
+  assert "gain" not in table.columns
+  metrics = {row.metric for row in rlvr_report.result_rows(summary)}
+  assert {"accuracy before training", "gain over the start"} <= metrics
+
+
+@pytest.mark.parametrize(
+    "low, high, passed", [(-9.0, 9.0, True), (5.0, 9.0, False)]
+)
+def test_a_criterion_may_ask_for_a_rise(adapted, low, high, passed):
+  curves = {"arm": rlvr_report.read_curves(adapted[1], "arm/")}
+  config = pretrained_config("")
+  summary = rlvr_report.summarize(config, curves)
+  assert rlvr_report.has_passed(config.criterion, summary) is None
+  config.criterion.update(arm="arm", over="start", low=low, high=high)
+  assert rlvr_report.has_passed(config.criterion, summary) is passed
