@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import ml_collections as mlc
 from jaxtyping import Array, Float, Key, PyTree
 
-from experiments.tasks import Problems, Task
+from experiments.tasks import Problems
 from rewardjax.core import mapping, packing
 from rewardjax.models import heads, lora, pretrained, transformer
 from rewardjax.policies import decoding, log_probs
@@ -71,13 +71,13 @@ SIZES = (
 )
 
 
-def make_model(options, task: Task, place: Callable | None = None):
+def make_model(options, tokenizer, place: Callable | None = None):
   """The network of `config.model`, and its parameters if it is pretrained."""
   fields = dict(options)
   name = fields.pop("pretrained")
   fields["dtype"] = jnp.dtype(fields["dtype"])
   if not name:
-    vocab_size = task.tokenizer.vocab_size
+    vocab_size = tokenizer.vocab_size
     return transformer.Transformer(vocab_size=vocab_size, **fields), None
   fields = {k: v for k, v in fields.items() if k not in SIZES}
   if place is not None:
@@ -85,9 +85,9 @@ def make_model(options, task: Task, place: Callable | None = None):
   return pretrained.load(pretrained.find(name), **fields)
 
 
-def make_setup(arms, model, task: Task, pretrained_params: PyTree) -> Setup:
+def make_setup(arms, model, tokenizer, pretrained_params: PyTree) -> Setup:
   """What one group of arms is compiled for."""
-  setup = Setup(arms, model, task.tokenizer.stop_tokens)
+  setup = Setup(arms, model, tokenizer.stop_tokens)
   adapts = setup.config.lora.rank > 0
   return setup._replace(frozen=pretrained_params if adapts else None)
 

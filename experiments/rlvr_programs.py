@@ -19,6 +19,7 @@ from experiments.tasks import Problems
 from rewardjax.advantages import dynamic_sampling, group
 from rewardjax.core import masking, random
 from rewardjax.training import loop
+from rewardjax.training import mesh as meshes
 
 
 def collect(
@@ -83,18 +84,35 @@ def collect_informative(
   return drop_dead(batch, live)
 
 
-def make_step(setup: Setup) -> Callable[..., tuple[Agent, dict]]:
-  """Returns the pure `(agent, problems) -> (agent, metrics)` of one seed."""
-  learn = rlvr_learner.make_learn(setup)
+def make_gather(setup: Setup) -> Callable[..., Batch]:
+  """Returns the pure `(agent, problems) -> batch` of one seed.
+
+  Draws are chosen by the key of the agent and the number of its step.
+  """
   gather = collect_informative if setup.config.sampling.max_refills else collect
 
-  def step(agent: Agent, problems: Problems):
-    key = jax.random.fold_in(agent.key, agent.train.step)
-    keys = random.split_named(key, "collect", "learn")
-    batch = gather(setup, keys["collect"], agent, problems)
-    return learn(agent, batch, keys["learn"])
+  def draw(agent: Agent, problems: Problems) -> Batch:
+    return gather(setup, step_keys(agent)["collect"], agent, problems)
 
-  return step
+  return draw
+
+
+def step_keys(agent: Agent) -> dict[str, Key[Array, ""]]:
+  """Keys of the step that the agent is about to take, by what they draw."""
+  key = jax.random.fold_in(agent.key, agent.train.step)
+  return random.split_named(key, "collect", "learn")
+
+
+def make_learn(setup: Setup) -> Callable[..., tuple[Agent, dict]]:
+  """Returns the pure `(agent, batch) -> (agent, metrics)` of one seed."""
+  learn = rlvr_learner.make_learn(setup)
+  return lambda agent, batch: learn(agent, batch, step_keys(agent)["learn"])
+
+
+def make_step(setup: Setup) -> Callable[..., tuple[Agent, dict]]:
+  """Returns the pure `(agent, problems) -> (agent, metrics)` of one seed."""
+  gather, learn = make_gather(setup), make_learn(setup)
+  return lambda agent, problems: learn(agent, gather(agent, problems))
 
 
 def over_agents(setup: Setup, function: Callable, *, shared: bool) -> Callable:
@@ -126,18 +144,48 @@ def by_arm(metrics: dict, arms: dict[str, mlc.FrozenConfigDict]) -> dict:
   }
 
 
-def make_program(setup: Setup, evaluate: Callable) -> Callable:
-  """Returns the pure `(agents, problems) -> (agents, metrics)` of a chunk.
+def over_frozen(setup: Setup, make: Callable, *, shared=False) -> Callable:
+  """`make(setup)` over all agents, as the pure `(agents, x, frozen) -> ...`.
 
-  Agents lead with `[A, S]`; problems are `[steps, S, B, ...]`. Metrics are
-  `[S]`, averaged over the steps; those of `evaluate` are of the last one.
+  Frozen parameters come in as an argument: a program that closed over them
+  would hold them as constants of its own.
   """
-  step = over_agents(setup, make_step(setup), shared=True)
-  chunk = loop.make_chunk(step)
 
-  def program(agents, problems):
+  def program(agents, x, frozen):
+    full = setup._replace(frozen=frozen)
+    return over_agents(full, make(full), shared=shared)(agents, x)
+
+  return program
+
+
+def compile_over(
+    setup: Setup, mesh: jax.sharding.Mesh, make: Callable, *, shared=False
+) -> Callable:
+  """`over_frozen`, compiled for a mesh: `(agents, x) -> ...`."""
+  program = over_frozen(setup, make, shared=shared)
+  compiled = jax.jit(meshes.within(mesh, program))
+  return lambda agents, x: compiled(agents, x, setup.frozen)
+
+
+def compile_learn(setup: Setup, agents: Agent) -> Callable:
+  """Compiles `(agents, batches) -> (agents, metrics)`, which donates."""
+  program = over_frozen(setup, make_learn)
+  return loop.compile_chunk(program, agents, setup.frozen)
+
+
+def make_program(setup: Setup, evaluate: Callable) -> Callable:
+  """Returns the pure `(agents, problems, frozen) -> (agents, metrics)`.
+
+  It takes a chunk of steps. Agents lead with `[A, S]`; problems are
+  `[steps, S, B, ...]`. Metrics are `[S]`, averaged over the steps; those of
+  `evaluate(agents, frozen)` are of the last one.
+  """
+  step = over_frozen(setup, make_step, shared=True)
+
+  def program(agents, problems, frozen):
+    chunk = loop.make_chunk(lambda agents, x: step(agents, x, frozen))
     agents, metrics = chunk(agents, problems)
-    metrics |= evaluate(agents.train.params)
+    metrics |= evaluate(agents, frozen)
     return agents, by_arm(metrics, setup.arms)
 
   return program
@@ -145,6 +193,7 @@ def make_program(setup: Setup, evaluate: Callable) -> Callable:
 
 def by_kind(values, valid, kinds, names: tuple[str, ...]) -> dict:
   """Mean of values `[..., B]` over all problems and over each kind."""
+  kinds = jnp.broadcast_to(kinds, values.shape)
   mean = lambda where: masking.masked_mean(values, valid & where, -1)
   rows = {"accuracy": mean(jnp.ones(kinds.shape, bool))}
   if len(names) > 1:
@@ -153,8 +202,8 @@ def by_kind(values, valid, kinds, names: tuple[str, ...]) -> dict:
   return rows
 
 
-def make_evaluate(setup: Setup, held_out: Problems) -> Callable[..., dict]:
-  """Returns the pure `params [S] -> {metric: [S]}`, without sampling.
+def make_success(setup: Setup, held_out: Problems) -> Callable[..., dict]:
+  """Returns the pure `params -> {metric: []}`, without sampling.
 
   The accuracy is the policy's own probability of the reference answer,
   averaged over problems: what a token verifier would accept on average.
@@ -163,8 +212,19 @@ def make_evaluate(setup: Setup, held_out: Problems) -> Callable[..., dict]:
   held_out = jax.tree.map(jnp.asarray, held_out)
   kinds = held_out.kinds
 
-  def evaluate(params):
-    success = rlvr_policy.exact_success(setup, params, held_out)
-    return by_kind(success, jnp.ones(kinds.shape, bool), kinds, names)
+  def success(params):
+    found = rlvr_policy.exact_success(setup, params, held_out)
+    return by_kind(found, jnp.ones(kinds.shape, bool), kinds, names)
 
-  return jax.vmap(evaluate)
+  return success
+
+
+def make_evaluate(setup: Setup, held_out: Problems) -> Callable[..., dict]:
+  """Returns the pure `(agents, frozen) -> {metric: [A, S]}`."""
+
+  def make(setup):
+    success = make_success(setup, held_out)
+    return lambda agent, _: success(agent.train.params)
+
+  over = over_frozen(setup, make, shared=True)
+  return lambda agents, frozen: over(agents, None, frozen)

@@ -25,11 +25,13 @@ _FIGURES = {
 
 
 class Summary(NamedTuple):
-  """Final accuracy of each arm: `[S]` per metric, and its interval."""
+  """Accuracy of each arm: `[S]` per metric at the end, and its interval."""
 
   final: dict[str, dict[str, np.ndarray]]
   intervals: dict[str, dict[str, Interval]]
-  gains: dict[str, Interval]  # paired, over the seeds, against `baseline`
+  starts: dict[str, Interval]  # accuracy before the first step
+  rises: dict[str, Interval]  # paired, over the seeds, against the start
+  gains: dict[str, Interval]  # the same against `baseline`
   partings: dict[str, Interval]  # steps until it differs from `baseline`
   baseline: str
 
@@ -50,9 +52,9 @@ def read_curves(workdir: pathlib.Path, prefix: str = "") -> dict[str, Curve]:
 
 
 def summarize(config: mlc.ConfigDict, curves: dict[str, dict]) -> Summary:
-  """Accuracies at the end of each arm, and paired gains.
+  """Accuracies of each arm at the start and at the end, and paired gains.
 
-  Seed i of every arm starts from one warm-up and sees the same problems, so
+  Seed i of every arm starts from one policy and sees the same problems, so
   differences are taken seed by seed.
   """
   kinds = config.task.kinds if len(config.task.kinds) > 1 else ()
@@ -65,12 +67,15 @@ def summarize(config: mlc.ConfigDict, curves: dict[str, dict]) -> Summary:
   gain = lambda arm: final[arm]["accuracy"] - final[baseline]["accuracy"]
   others = [arm for arm in final if arm != baseline]
   accuracy = {arm: found["accuracy"] for arm, found in curves.items()}
+  at = lambda curve, i: mean_interval(curve.values[:, i])
   return Summary(
       final,
       {
           arm: {k: mean_interval(v) for k, v in values.items()}
           for arm, values in final.items()
       },
+      {arm: at(x, 0) for arm, x in accuracy.items()},
+      {arm: at(rise(x), -1) for arm, x in accuracy.items()},
       {arm: mean_interval(gain(arm)) for arm in others},
       {
           arm: mean_interval(parting(accuracy[arm], accuracy[baseline]))
@@ -91,25 +96,31 @@ def parting(curve: Curve, other: Curve, tolerance: float = 1e-3) -> np.ndarray:
   return np.asarray(curve.steps)[first]
 
 
+def rise(curve: Curve) -> Curve:
+  """The curve of each seed, less its value before the first step."""
+  return curve._replace(values=curve.values - curve.values[:, :1])
+
+
 def accuracy_table(summary: Summary) -> Table:
-  """One row per arm: accuracy, its gain over the baseline, and by kind."""
+  """One row per arm: accuracy, what training gained, and by kind."""
   first = next(iter(summary.intervals.values()))
   kinds = [name for name in first if name != "accuracy"]
-  rows = [
-      [
-          arm,
-          str(found["accuracy"]),
-          str(summary.gains.get(arm, "-")),
-          *(found[kind].mean for kind in kinds),
-      ]
-      for arm, found in summary.intervals.items()
-  ]
+  several = len(summary.intervals) > 1
+  rows = []
+  for arm, found in summary.intervals.items():
+    middle = [summary.starts[arm], found["accuracy"], summary.rises[arm]]
+    if several:
+      middle.append(summary.gains.get(arm, "-"))
+    rows.append([arm, *map(str, middle), *(found[kind].mean for kind in kinds)])
+  columns = ["arm", "before", "after", "rise", *["gain"] * several]
   names = [kind.removeprefix("accuracy/") for kind in kinds]
+  over = f" gain over {summary.baseline}, too;" * several
   return Table(
-      ["arm", "accuracy", "gain", *names],
+      [*columns, *names],
       rows,
-      f"Mean of {first['accuracy'].n} seeds at the end, 95% t interval; gain "
-      f"over {summary.baseline}, paired by seed.",
+      f"Accuracy, mean of {first['accuracy'].n} seeds before and after "
+      f"training, 95% t interval; rise paired by seed;{over} kinds of problem "
+      "after training.",
   )
 
 
@@ -125,6 +136,10 @@ def _figures(curves: dict[str, dict[str, Curve]], baseline: str):
   drawn = {
       "accuracy": figures.learning_curves(
           accuracy, ylabel="accuracy on held-out problems"
+      ),
+      "rise": figures.learning_curves(
+          {arm: rise(curve) for arm, curve in accuracy.items()},
+          ylabel="accuracy over the start, paired by seed",
       ),
   }
   if gains:
@@ -176,17 +191,17 @@ def write(
   """Writes report.html and figures, prints the table if `show`."""
   curves = {arm: read_curves(workdir, f"{arm}/") for arm in arms}
   summary = summarize(config, curves)
-  # The warm-up's rows have no arm in front of their names.
-  warm = read_curves(workdir)["accuracy"].values[:, -1]
   table = accuracy_table(summary)
   drawn = _figures(curves, summary.baseline)
+  origin = config.model.pretrained or "the same supervised warm-up"
   text = (
-      f"All arms start at {mean_interval(warm)}, after the same "
-      f"supervised warm-up, and take {config.num_steps} steps. Accuracy is "
-      "judged by the trusted verifier on held-out problems; nothing of it is "
-      "seen in training."
+      f"All arms start from {origin} and take {config.num_steps} steps. "
+      "Accuracy is judged by the trusted verifier on held-out problems; "
+      "nothing of it is seen in training. Bands are 95% t intervals over "
+      f"{config.num_seeds} seeds."
   )
-  first = {k: drawn.pop(k) for k in ("accuracy", "gain") if k in drawn}
+  main = ("accuracy", "rise", "gain")
+  first = {k: drawn.pop(k) for k in main if k in drawn}
   sections = [
       Section("Accuracy", text, table, first),
       Section("By kind of problem", figures={"kinds": bars(summary)}),
@@ -200,35 +215,44 @@ def write(
   return summary
 
 
-def write_results(config: mlc.ConfigDict, summary: Summary) -> None:
-  """Writes docs/results/<slug>.json, from which docs/methods.md is made."""
-  if not config.slug:
-    raise ValueError("config.slug must name the results file.")
+def has_passed(criterion, summary: Summary) -> bool | None:
+  """Whether the gain that the criterion names lies within its bounds."""
+  if not criterion.arm:
+    return None
+  found = summary.rises if criterion.over == "start" else summary.gains
+  gain = found[criterion.arm]
+  return bool(gain.low > criterion.low) and bool(gain.high < criterion.high)
+
+
+def result_rows(summary: Summary) -> list[results.Row]:
+  """Every number of a summary, as a results file holds it."""
   rows = [
       results.Row(arm, metric, *interval)
       for arm, found in summary.intervals.items()
       for metric, interval in found.items()
   ]
-  rows += [
-      results.Row(arm, f"gain over {summary.baseline}", *interval)
-      for arm, interval in summary.gains.items()
-  ]
-  rows += [
-      results.Row(arm, f"steps until it parts from {summary.baseline}", *steps)
-      for arm, steps in summary.partings.items()
-  ]
-  passed = None
-  if config.criterion.arm:
-    gain = summary.gains[config.criterion.arm]
-    passed = bool(gain.low > config.criterion.low)
-    passed &= bool(gain.high < config.criterion.high)
+  baseline = summary.baseline
+  for metric, found in {
+      "accuracy before training": summary.starts,
+      "gain over the start": summary.rises,
+      f"gain over {baseline}": summary.gains,
+      f"steps until it parts from {baseline}": summary.partings,
+  }.items():
+    rows += [results.Row(arm, metric, *x) for arm, x in found.items()]
+  return rows
+
+
+def write_results(config: mlc.ConfigDict, summary: Summary) -> None:
+  """Writes docs/results/<slug>.json, from which docs/methods.md is made."""
+  if not config.slug:
+    raise ValueError("config.slug must name the results file.")
   results.write_result(
       config.slug,
       title=config.title,
       command=f"python -m experiments.rlvr --config={config.path} "
       "--write_results",
       criterion=config.criterion.text,
-      passed=passed,
-      rows=rows,
+      passed=has_passed(config.criterion, summary),
+      rows=result_rows(summary),
       note="Mean over seeds and 95% Student t interval.",
   )

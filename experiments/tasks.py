@@ -46,18 +46,56 @@ class Task(NamedTuple):
   tokenizer: tokenizers.Tokenizer
   prompt_length: int
   answer_length: int
-  # From texts and a length to tokens and their mask.
-  encode_prompts: Callable
+  # From a problem to the text that the model reads, and what of it is no
+  # plain text: arguments of the tokenizer.
+  ask: Callable[[str], str]
+  reading: dict[str, bool]
 
   def encode(self, rows: Sequence[dict]) -> Problems:
     """Rows as NumPy arrays `[N, ...]`."""
     columns = loader.collate(rows)
-    prompts = self.encode_prompts(columns["prompt"], self.prompt_length)
+    prompts = self.tokenizer.encode_prompts(
+        list(map(self.ask, columns["prompt"])),
+        self.prompt_length,
+        **self.reading,
+    )
     answers = self.tokenizer.encode_answers(
         columns["answer"], self.answer_length
     )
     kinds = np.asarray(columns.get("kind", np.zeros(len(rows))), np.int32)
     return Problems(*prompts, *answers, kinds)
+
+  def check_rows(self, source: str) -> None:
+    """Raises ValueError, naming `source` and the row, unless all rows fit."""
+    for split in ("train", "held_out"):
+      rows = getattr(self, split)
+      for i in range(len(rows)):
+        try:
+          self._check_row(loader.collate([rows[i]]))
+        except ValueError as error:
+          raise ValueError(f"{source}, row {i} of {split}: {error}") from error
+
+  def _check_row(self, row: dict[str, list[str]]) -> None:
+    asked, answer = self.ask(row["prompt"][0]), row["answer"][0]
+    prompt = len(self.tokenizer.encode(asked, **self.reading))
+    # The stop token is one more.
+    lengths = prompt, len(self.tokenizer.encode(answer)) + 1
+    for name, text, length in zip(
+        ("prompt_length", "answer_length"), (asked, answer), lengths
+    ):
+      room = getattr(self, name)
+      if length > room:
+        raise ValueError(
+            f"{length} tokens do not fit into config.task.{name} = {room}: "
+            f"{text[:80]!r}."
+        )
+    context = getattr(self.tokenizer, "context_length", None)
+    if context is not None and prompt + self.answer_length > context:
+      raise ValueError(
+          f"{prompt} tokens and config.task.answer_length = "
+          f"{self.answer_length} do not fit into the model's context of "
+          f"{context}: {asked[:80]!r}."
+      )
 
   def batches(
       self, *, seed: int, num_seeds: int, batch_size: int
@@ -87,16 +125,13 @@ def chat_text(tokenizer, prompt: str, *, system: str, suffix: str) -> str:
 
 
 def _make_task(options, tokenizer, train, held_out, kinds) -> Task:
-  encode = tokenizer.encode_prompts
+  ask, reading = lambda text: text, {}
   if options.chat:
-
-    def encode(texts, length):
-      ask = dict(system=options.system, suffix=options.suffix)
-      asked = [chat_text(tokenizer, text, **ask) for text in texts]
-      return tokenizer.encode_prompts(asked, length, special=True)
-
+    asked = dict(system=options.system, suffix=options.suffix)
+    ask = lambda text: chat_text(tokenizer, text, **asked)
+    reading = dict(special=True)
   lengths = options.prompt_length, options.answer_length
-  return Task(train, held_out, kinds, tokenizer, *lengths, encode)
+  return Task(train, held_out, kinds, tokenizer, *lengths, ask, reading)
 
 
 def arithmetic(options: mlc.ConfigDict, tokenizer, data_dir: str) -> Task:
@@ -189,9 +224,20 @@ TASKS = {
 }
 
 
+def make_tokenizer(config: mlc.ConfigDict) -> tokenizers.Tokenizer:
+  """The tokenizer that the config chooses."""
+  make = choices.choose("task.tokenizer", TOKENIZERS, config.task.tokenizer)
+  return make(config.model.pretrained)
+
+
 def make_task(config: mlc.ConfigDict, data_dir: str | None) -> Task:
-  """The task that the config chooses; rows are prepared once on disk."""
+  """The task that the config chooses; rows are prepared once on disk.
+
+  Raises:
+    ValueError: naming the field, or the row that does not fit.
+  """
   options = config.task
   make = choices.choose("task.name", TASKS, options.name)
-  tokenizer = choices.choose("task.tokenizer", TOKENIZERS, options.tokenizer)
-  return make(options, tokenizer(config.model.pretrained), data_dir)
+  task = make(options, make_tokenizer(config), data_dir)
+  task.check_rows(options.path or options.name)
+  return task

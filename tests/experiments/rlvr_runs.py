@@ -92,8 +92,8 @@ def evenness(prompts, completions, **columns):
 
 
 def fragile(prompts, completions, **columns):
-  """`evenness` in a worker that some texts kill."""
-  if any(sum(map(ord, text)) % 11 == 0 for text in completions if text):
+  """`evenness` in a worker that some problems kill."""
+  if prompts and "-" in prompts[0]:
     os.kill(os.getpid(), signal.SIGKILL)
   return evenness(prompts, completions, **columns)
 

@@ -1,0 +1,161 @@
+"""The loops of `experiments.rlvr`: the warm-up, then each group of arms."""
+
+import contextlib
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import ml_collections as mlc
+from jaxtyping import PyTree
+
+from experiments import (
+    rlvr_agents,
+    rlvr_async,
+    rlvr_host,
+    rlvr_policy,
+    rlvr_programs,
+    tasks,
+    warm_up,
+)
+from rewardjax.training import loop, mesh
+from rewardjax.training.checkpoints import Checkpointer
+from rewardjax.training.logging import MetricsWriter
+
+
+class Run(NamedTuple):
+  """What all arms share."""
+
+  config: mlc.ConfigDict
+  workdir: pathlib.Path
+  task: tasks.Task
+  held_out: tasks.Problems
+  meshes: rlvr_async.Meshes
+  stop: Callable[[], bool]
+  progress: bool
+
+
+class Stage(NamedTuple):
+  """One loop of a run."""
+
+  name: str
+  program: Callable
+  state: PyTree
+  num_steps: int
+  rows: int  # problems of a step and a seed
+  mesh: jax.sharding.Mesh  # that problems are placed on
+  # Metrics of step 0, of the state that nothing has changed.
+  before: Callable[[], dict] | None = None
+
+
+def train(run: Run, stage: Stage) -> loop.LoopResult:
+  """One loop that resumes where it was killed."""
+  config = run.config
+  data = run.task.batches(
+      seed=config.seed, num_seeds=config.num_seeds, batch_size=stage.rows
+  )
+  folder = run.workdir / "checkpoints" / stage.name
+  checkpointer = Checkpointer(folder, keep=2)
+  writer = MetricsWriter(run.workdir, stage=stage.name)
+  with checkpointer, contextlib.closing(writer):
+    if stage.before is not None and not checkpointer.steps():
+      writer.truncate(-1)  # what a start that was killed has written
+      writer.write(0, jax.device_get(stage.before()))
+    return loop.run_loop(
+        stage.program,
+        stage.state,
+        data,
+        num_steps=stage.num_steps,
+        chunk=config.log_every,
+        checkpointer=checkpointer,
+        every=config.checkpoint_every,
+        writer=writer,
+        label=stage.name,
+        stop=run.stop,
+        place=lambda x: mesh.shard_batch(x, stage.mesh, leading=2),
+        progress=run.progress,
+    )
+
+
+def run_warm_up(run: Run, setup: rlvr_policy.Setup) -> loop.LoopResult:
+  """Supervised training of all seeds, shared by the arms."""
+  chunk = loop.make_chunk(jax.vmap(warm_up.make_step(setup)))
+  evaluate = jax.vmap(rlvr_programs.make_success(setup, run.held_out))
+
+  def program(states, problems):
+    states, metrics = chunk(states, problems)
+    return states, metrics | evaluate(states.params)
+
+  keys = jax.random.split(jax.random.key(run.config.seed), run.config.num_seeds)
+  states = jax.jit(jax.vmap(lambda key: warm_up.init(setup, key)))(keys)
+  learner, rules = run.meshes.learner, mesh.shard_rules(setup.model.per_head)
+  states = mesh.shard_tree(states, learner, rules)
+  program = loop.compile_chunk(program, states)
+  o = run.config.warm_up
+  stage = Stage(
+      "warm_up", program, states, o.num_steps, o.batch_size, learner
+  )
+  return train(run, stage)
+
+
+def run_arms(
+    run: Run, name: str, setup: rlvr_policy.Setup, start: PyTree, verifiers
+) -> loop.LoopResult:
+  """Reinforcement learning of all arms and seeds.
+
+  `start` holds the parameters of every seed, `[S]`, or of a pretrained model.
+  """
+  config, learner = setup.config, run.meshes.learner
+  agents = rlvr_agents.make_agents(setup, learner, start)
+  evaluate = make_evaluate(run, setup, verifiers)
+  assess = evaluate
+  if config.verifier.trusted == "tokens":
+    assess = jax.jit(mesh.within(learner, evaluate))
+  state = agents
+  if reads_tokens(config) and not rlvr_async.is_on(config):
+    program = rlvr_programs.make_program(setup, evaluate)
+    program = loop.compile_chunk(program, agents, setup.frozen)
+  else:
+    collect = make_collector(run, setup, verifiers)
+    learn = rlvr_programs.compile_learn(setup, agents)
+    if rlvr_async.is_on(config):
+      program = rlvr_async.AsyncProgram(
+          setup, run.meshes, collect, learn, assess, agents
+      )
+      state = program.init(agents)
+    else:
+      program = rlvr_host.HostProgram(setup, collect, learn, assess)
+  before = lambda: rlvr_programs.by_arm(
+      assess(agents, setup.frozen), setup.arms
+  )
+  rows = config.sampling.batch_size * (config.sampling.max_refills + 1)
+  sampler = run.meshes.sampler
+  stage = Stage(name, program, state, config.num_steps, rows, sampler, before)
+  return train(run, stage)
+
+
+def reads_tokens(config) -> bool:
+  """Whether no verifier reads text: a whole chunk may be one program."""
+  return {config.verifier.name, config.verifier.trusted} == {"tokens"}
+
+
+def make_collector(run: Run, setup: rlvr_policy.Setup, verifiers) -> Callable:
+  """What samples and judges a batch, on the sampler's mesh."""
+  sampler = run.meshes.sampler
+  if sampler != run.meshes.learner:
+    rules = mesh.shard_rules(setup.model.per_head)
+    frozen = mesh.shard_tree(setup.frozen, sampler, rules)
+    setup = setup._replace(frozen=frozen)
+  if reads_tokens(setup.config):
+    return rlvr_async.token_collector(setup, sampler)
+  return rlvr_host.Collector(setup, sampler, verifiers)
+
+
+def make_evaluate(run: Run, setup: rlvr_policy.Setup, verifiers) -> Callable:
+  """Accuracy `[A, S]` on held-out problems, by the trusted verifier."""
+  trusted = setup.config.verifier.trusted
+  if trusted == "tokens":
+    return rlvr_programs.make_evaluate(setup, run.held_out)
+  return rlvr_host.make_evaluate(
+      setup, run.meshes.learner, run.held_out, verifiers[trusted]
+  )
