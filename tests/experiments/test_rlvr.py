@@ -80,19 +80,3 @@ def test_text_verifiers_refills_and_a_critic(tmp_path, data_dir):
   known = np.add(text["text/verifier/wrong"], text["text/verifier/correct"])
   assert np.all(np.asarray(text["text/reward_known"]) <= known + 1e-6)
   assert np.all(np.isfinite(text["text/loss"]))
-
-
-def test_a_mesh_of_eight_devices_trains_alike(tmp_path, data_dir):
-  """Data, fsdp and tensor axes change nothing but rounding."""
-  found = {}
-  for name, sizes in {
-      "one": dict(data=1, fsdp=1, tensor=1),
-      "eight": dict(data=2, fsdp=2, tensor=2),
-  }.items():
-    config = small_config(num_steps=2, mesh=sizes, arms=dict(arm=dict()))
-    workdir = tmp_path / name
-    rlvr.run(config, workdir, data_dir=data_dir, progress=False)
-    found[name] = rows_of(workdir)[-1]
-  chex.assert_trees_all_close(
-      found["eight"], found["one"], rtol=2e-4, atol=2e-5
-  )
