@@ -2,7 +2,6 @@
 
 import json
 
-import chex
 import numpy as np
 
 from experiments import rlvr, rlvr_report
