@@ -32,7 +32,7 @@ from jaxtyping import Array, Key, PyTree
 from benchmarks import peer, workloads
 from benchmarks.workloads import Batch, Workload
 from experiments import commands
-from rewardjax.models import pretrained, transformer
+from rewardjax.models import incremental, pretrained, transformer
 from rewardjax.policies import decoding, log_probs
 from rewardjax.recipes import policy_gradient
 from rewardjax.training import mesh as meshes
@@ -71,7 +71,7 @@ def make_parts(workload: Workload) -> Parts:
     traces["sample"] += 1
     rollouts = decoding.sample(
         jax.random.fold_in(key, state.step),
-        transformer.decoder(model),
+        incremental.decoder(model),
         workloads.in_compute_dtype(workload, state.params),
         *jax.lax.with_sharding_constraint((prompts, mask), rows),
         num_samples=batch.group_size,

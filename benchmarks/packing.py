@@ -23,7 +23,7 @@ from benchmarks import workloads
 from benchmarks.workloads import Batch, Workload
 from rewardjax.core import packing
 from rewardjax.core.masking import Mean
-from rewardjax.models import transformer
+from rewardjax.models import incremental, transformer
 from rewardjax.policies import decoding, log_probs
 from rewardjax.types import Rollouts
 
@@ -90,7 +90,7 @@ def make_sample(workload: Workload, lengths, halvings: int) -> Callable:
   def sample(params, key):
     return decoding.sample(
         key,
-        ending(transformer.decoder(model), ends),
+        ending(incremental.decoder(model), ends),
         workloads.in_compute_dtype(workload, params),
         prompts,
         mask,

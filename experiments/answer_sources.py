@@ -9,7 +9,7 @@ import ml_collections as mlc
 from experiments import tasks
 from rewardjax.data import jsonl
 from rewardjax.data.tokenizers import Tokenizer
-from rewardjax.models import transformer
+from rewardjax.models import incremental
 
 
 class Question(NamedTuple):
@@ -84,4 +84,4 @@ def load_source(config: mlc.ConfigDict) -> Source:
     text = tasks.chat_text(tokenizer, prompt, **ask)
     return tokenizer.encode(text, special=True)
 
-  return Source(transformer.decoder(model), params, tokenizer, encode)
+  return Source(incremental.decoder(model), params, tokenizer, encode)

@@ -37,6 +37,7 @@ def run(
     workdir: str,
     *,
     data_dir: str | None = None,
+    task: tasks.Task | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: bool = True,
 ) -> rlvr_report.Summary | None:
@@ -47,6 +48,7 @@ def run(
     workdir: holds config.json, metrics.jsonl, checkpoints, report and
       figures; a run found there is resumed.
     data_dir: where data sets are prepared.
+    task: the config's, where it has been made already.
     stop: read after every chunk of steps.
     progress: whether to show bars and the table.
 
@@ -55,7 +57,7 @@ def run(
   """
   arms = rlvr_config.arm_configs(config)
   workdir = pathlib.Path(workdir)
-  task = tasks.make_task(config, data_dir)
+  task = task or tasks.make_task(config, data_dir)
   rlvr_config.claim_workdir(config, workdir)
   held_out = task.encode([task.held_out[i] for i in range(len(task.held_out))])
   for name, arm in arms.items():
@@ -110,13 +112,13 @@ def main(argv):
     learner = abs(math.prod(config.mesh.values()))  # -1 takes what is left
     commands.use_cpu_devices(learner + config.asynchronous.sampler_devices)
     rlvr_async.make_meshes(config)
-    tasks.make_task(config, given.data_dir)
+    task = tasks.make_task(config, given.data_dir)
     rlvr_config.claim_workdir(config, pathlib.Path(workdir))
   except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")
   try:
     with StopFlag() as stop:
-      summary = run(config, workdir, data_dir=given.data_dir, stop=stop)
+      summary = run(config, workdir, task=task, stop=stop)
   except NotSavedError as error:
     sys.exit(f"error: {error}")
   if summary is not None and given.write_results:

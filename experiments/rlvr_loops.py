@@ -111,20 +111,12 @@ def run_arms(
   assess = evaluate
   if config.verifier.trusted == "tokens":
     assess = jax.jit(mesh.within(learner, evaluate))
-  state = agents
   if reads_tokens(config) and not rlvr_async.is_on(config):
     program = rlvr_programs.make_program(setup, evaluate)
     program = loop.compile_chunk(program, agents, setup.frozen)
+    state = agents
   else:
-    collect = make_collector(run, setup, verifiers)
-    learn = rlvr_programs.compile_learn(setup, agents)
-    if rlvr_async.is_on(config):
-      program = rlvr_async.AsyncProgram(
-          setup, run.meshes, collect, learn, assess, agents
-      )
-      state = program.init(agents)
-    else:
-      program = rlvr_host.HostProgram(setup, collect, learn, assess)
+    program, state = _staged(run, setup, verifiers, assess, agents)
   before = lambda: rlvr_programs.by_arm(
       assess(agents, setup.frozen), setup.arms
   )
@@ -132,6 +124,18 @@ def run_arms(
   sampler = run.meshes.sampler
   stage = Stage(name, program, state, config.num_steps, rows, sampler, before)
   return train(run, stage)
+
+
+def _staged(run, setup, verifiers, assess, agents):
+  """Sampling and learning as two programs, and the state they start from."""
+  collect = make_collector(run, setup, verifiers)
+  learn = rlvr_programs.compile_learn(setup, agents)
+  if not rlvr_async.is_on(setup.config):
+    return rlvr_host.HostProgram(setup, collect, learn, assess), agents
+  program = rlvr_async.AsyncProgram(
+      setup, run.meshes, collect, learn, assess, agents
+  )
+  return program, program.init(agents)
 
 
 def reads_tokens(config) -> bool:

@@ -14,7 +14,14 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from experiments.tasks import Problems
 from rewardjax.core import mapping, packing
-from rewardjax.models import heads, lora, pretrained, transformer
+from rewardjax.models import (
+    heads,
+    incremental,
+    lora,
+    pretrained,
+    stacking,
+    transformer,
+)
 from rewardjax.policies import decoding, log_probs
 from rewardjax.policies.laws import SamplingLaw
 from rewardjax.types import Rollouts
@@ -138,12 +145,12 @@ def answer(setup: Setup, key, params: PyTree, problems: Problems) -> Rollouts:
 
 
 def _sample(setup, key, params, problems, num_samples, law):
-  model, policy = transformer.unroll(
+  model, policy = stacking.unroll(
       setup.model, language_model(setup, params)
   )
   return decoding.sample(
       key,
-      transformer.decoder(model),
+      incremental.decoder(model),
       policy,
       problems.prompts,
       problems.prompt_mask,

@@ -22,6 +22,7 @@ from ml_collections import config_flags
 from experiments import commands, rlvr_config
 from experiments.answer_sources import TASKS, Question, Source, load_source
 from experiments.choices import choose
+from rewardjax.data import tokenizers
 from rewardjax.policies import decoding
 from rewardjax.policies.laws import SamplingLaw
 
@@ -108,13 +109,9 @@ def _drawer(source: Source, config: mlc.ConfigDict) -> Callable:
   def of_batch(batch, start):
     rows = [source.encode(question.prompt) for question in batch]
     width = -(-max(map(len, rows)) // multiple) * multiple
-    tokens = np.full((len(rows), width), tokenizer.pad, np.int32)
-    mask = np.zeros(tokens.shape, bool)
-    for i, row in enumerate(rows):
-      tokens[i, width - len(row) :] = row
-      mask[i, width - len(row) :] = True
+    prompts = tokenizers.pad_rows(rows, width, tokenizer.pad, left=True)
     ids = start + np.arange(len(rows))
-    return jax.device_get(draw(source.params, tokens, mask, ids))
+    return jax.device_get(draw(source.params, *prompts, ids))
 
   return of_batch
 
@@ -195,5 +192,6 @@ def main(argv):
 
 
 if __name__ == "__main__":
+  commands.keep_freed_memory()
   define_flags()
   app.run(main, flags_parser=commands.parse_flags)

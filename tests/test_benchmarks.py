@@ -18,7 +18,7 @@ from benchmarks import (
     seeds,
     workloads,
 )
-from rewardjax.models import transformer
+from rewardjax.models import incremental, transformer
 from rewardjax.training import memory
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -260,7 +260,7 @@ def test_rows_decoded_are_counted_by_the_rule_of_the_sampler(
 ):
   load, lengths = ragged
   seen = []
-  decoder = transformer.decoder
+  decoder = incremental.decoder
 
   def counted(model):
     found = decoder(model)
@@ -271,7 +271,7 @@ def test_rows_decoded_are_counted_by_the_rule_of_the_sampler(
 
     return found._replace(step=step)
 
-  monkeypatch.setattr(transformer, "decoder", counted)
+  monkeypatch.setattr(incremental, "decoder", counted)
   run = packing.make_sample(load, lengths, halvings)
   rollouts = run(load.params, jax.random.key(0))
   jax.effects_barrier()

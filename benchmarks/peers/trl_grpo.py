@@ -42,6 +42,8 @@ def make_model(spec: dict) -> transformers.PreTrainedModel:
         dtype=torch.float32,
         attn_implementation="sdpa",
     )
+    # Its weights are float32 now; the trainer refuses what says otherwise.
+    model.is_quantized, model.hf_quantizer = False, None
   else:
     fields = spec["fields"]
     config = transformers.LlamaConfig(

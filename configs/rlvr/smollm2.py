@@ -39,16 +39,16 @@ def get_config(size: str = "lora") -> mlc.ConfigDict:
       )
   )
   config.num_seeds = 3
-  config.num_steps = 50
-  config.log_every = 10
-  config.checkpoint_every = 10
+  config.num_steps = 15
+  config.log_every = 5
+  config.checkpoint_every = 5
   config.task.update(
       dict(
           name="reasoning_gym",
           datasets=_DATASETS,
           kinds=tuple(_DATASETS),
           num_train=200,
-          num_held_out=48,
+          num_held_out=96,
           tokenizer="pretrained",
           chat=True,
           suffix="\nGive only the final answer.",

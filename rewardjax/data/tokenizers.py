@@ -144,18 +144,26 @@ class Tokenizer(abc.ABC):
       length: int,
       left: bool,
   ) -> Encoded:
-    tokens = np.full((len(rows), length), self.pad, np.int32)
-    mask = np.zeros(tokens.shape, bool)
     for i, ids in enumerate(rows):
       if len(ids) > length:
         raise ValueError(
             f"{where}: row {i} takes {len(ids)} tokens with its special ones, "
             f"length is {length}: {texts[i][:80]!r}."
         )
-      place = slice(length - len(ids), length) if left else slice(len(ids))
-      tokens[i, place] = ids
-      mask[i, place] = True
-    return Encoded(tokens, mask)
+    return pad_rows(rows, length, self.pad, left=left)
+
+
+def pad_rows(
+    rows: Sequence[Sequence[int]], length: int, pad: int, *, left: bool
+) -> Encoded:
+  """Token ids of at most `length` each, padded on one side."""
+  tokens = np.full((len(rows), length), pad, np.int32)
+  mask = np.zeros(tokens.shape, bool)
+  for i, ids in enumerate(rows):
+    place = slice(length - len(ids), length) if left else slice(len(ids))
+    tokens[i, place] = ids
+    mask[i, place] = True
+  return Encoded(tokens, mask)
 
 
 @dataclasses.dataclass(frozen=True)

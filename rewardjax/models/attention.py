@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 
 class KeyValue(NamedTuple):
@@ -21,6 +21,20 @@ class KeyValue(NamedTuple):
 
   keys: Float[Array, "B K G S H"]
   values: Float[Array, "B K G S H"]
+
+
+class Cache(NamedTuple):
+  """What decoding remembers of B prompts and G branches of each.
+
+  One array per layer, not one stacked array: a stack that passes through
+  `scan` is copied whole at every token.
+  """
+
+  prompt: tuple[KeyValue, ...]  # of each layer, P slots, shared by branches
+  stem: Bool[Array, "B P"]  # True on real tokens of the prompt
+  branch: tuple[KeyValue, ...]  # of each layer, S slots
+  mask: Bool[Array, "B G S"]  # True on written slots that hold a real token
+  index: Int[Array, ""]  # slots written
 
 
 class Rows(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, PyTree
 
@@ -27,13 +28,23 @@ class Rotation(NamedTuple):
 
 
 def rotation(
-    positions: Int[Array, " M"], head_dim: int, base: float
+    positions: Int[Array, " M"], length: int, head_dim: int, base: float
 ) -> Rotation:
-  """Angles position * base^(-2i / head_dim), i = 0 .. head_dim / 2 - 1."""
-  exponents = jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim
-  frequencies = jnp.float32(base) ** -exponents
-  angles = positions.astype(jnp.float32)[:, None] * frequencies[None]
-  return Rotation(jnp.cos(angles), jnp.sin(angles))
+  """Angles position * base^(-2i / head_dim), i = 0 .. head_dim / 2 - 1.
+
+  Read from a table made while tracing: computed in the program, XLA's CPU
+  backend computes them anew for every layer's queries and keys.
+
+  Args:
+    positions: below `length`.
+    length: rows of the table (static).
+    head_dim: channels of a head (static).
+    base: of the wavelengths (static).
+  """
+  frequencies = float(base) ** -(np.arange(0, head_dim, 2) / head_dim)
+  angles = np.arange(length)[:, None] * frequencies[None]
+  table = np.cos(angles), np.sin(angles)
+  return Rotation(*(jnp.asarray(x, jnp.float32)[positions] for x in table))
 
 
 def rotate(x: Float[Array, "M N H"], by: Rotation) -> Float[Array, "M N H"]:

@@ -8,9 +8,6 @@ Logits are h @ u.T; `policies.log_probs.score_features` takes h and u and
 never forms them for a whole batch.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -18,21 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from rewardjax.models import attention, layers
-from rewardjax.models.attention import KeyValue
-
-
-class Cache(NamedTuple):
-  """What decoding remembers of B prompts and G branches of each.
-
-  One array per layer, not one stacked array: a stack that passes through
-  `scan` is copied whole at every token.
-  """
-
-  prompt: tuple[KeyValue, ...]  # of each layer, P slots, shared by branches
-  stem: Bool[Array, "B P"]  # True on real tokens of the prompt
-  branch: tuple[KeyValue, ...]  # of each layer, S slots
-  mask: Bool[Array, "B G S"]  # True on written slots that hold a real token
-  index: Int[Array, ""]  # slots written
+from rewardjax.models.attention import Cache, KeyValue
 
 
 class Transformer(nn.Module):
@@ -134,12 +117,8 @@ class Transformer(nn.Module):
     Returns:
       Features in `dtype`; finite and meaningless on masked positions.
     """
-    allowed = _causal(tokens.shape[1])[None] & mask[:, None, :]
-    positions = jnp.cumsum(mask, axis=1) - 1
-    if segments is not None:
-      allowed &= segments[:, :, None] == segments[:, None, :]
-      positions -= _real_before_segment(mask, segments)
-    x, angles = self._embed(tokens, mask, positions)
+    allowed, positions = _own(mask, segments)
+    x, angles = self._embed(tokens, mask, positions, tokens.shape[1])
     x = self._run(x, angles, attention.Rows(allowed))
     return self.final_norm(x).reshape(*tokens.shape, -1)
 
@@ -152,46 +131,38 @@ class Transformer(nn.Module):
       segments: Int[Array, "B G T"] | None = None,
   ) -> Float[Array, "B G T D"]:
     """Features that predict each token; see `completion_features`."""
-    if segments is None:
-      # The last token predicts nothing.
-      tokens, mask = tokens[..., :-1], mask[..., :-1]
+    # The last token of a row predicts nothing. It stays: lengths are powers of
+    # two, and XLA's CPU backend takes twice as long for products of one less.
     batch, group, length = tokens.shape
-    allowed = _causal(length)[None, None] & mask[:, :, None, :]
-    positions = jnp.cumsum(mask, axis=2) - 1
+    allowed, positions = _own(mask, segments)
     positions += jnp.sum(prompt_mask, axis=1)[:, None, None]
-    if segments is not None:
-      allowed &= segments[..., :, None] == segments[..., None, :]
-      positions -= _real_before_segment(mask, segments)
-    layout = attention.Branches(
-        _causal(prompts.shape[1])[None] & prompt_mask[:, None, :],
-        prompt_mask,
-        allowed,
-    )
+    seen, prompt_positions = _own(prompt_mask)
+    layout = attention.Branches(seen, prompt_mask, allowed)
     join = lambda stem, tips: jnp.concatenate(
         [stem, tips.reshape(batch, -1)], axis=1
     )
     x, angles = self._embed(
         join(prompts, tokens),
         join(prompt_mask, mask),
-        join(jnp.cumsum(prompt_mask, axis=1) - 1, positions),
+        join(prompt_positions, positions),
+        prompts.shape[1] + length,
     )
     x = self._run(x, angles, layout)
     width = prompts.shape[1]
     x = x.reshape(batch, -1, x.shape[-1])
     first = x[:, None, width - 1 : width]
     rest = x[:, width:].reshape(batch, group, length, -1)
-    if segments is None:
-      first = jnp.broadcast_to(first, (batch, group, 1, x.shape[-1]))
-      return self.final_norm(jnp.concatenate([first, rest], axis=2))
-    starts = _segment_starts(segments)[..., None]
+    same = jnp.zeros((1, 1, length), int) if segments is None else segments
+    starts = _segment_starts(same)[..., None]
     return self.final_norm(jnp.where(starts, first, jnp.roll(rest, 1, axis=2)))
 
   def prefill(
       self, tokens: Int[Array, "B P"], mask: Bool[Array, "B P"]
   ) -> tuple[Float[Array, "B D"], tuple[KeyValue, ...]]:
     """Reads prompts; returns the features of their last tokens and all keys."""
-    layout = attention.Rows(_causal(tokens.shape[1])[None] & mask[:, None, :])
-    x, angles = self._embed(tokens, mask, jnp.cumsum(mask, axis=1) - 1)
+    allowed, positions = _own(mask)
+    layout = attention.Rows(allowed)
+    x, angles = self._embed(tokens, mask, positions, tokens.shape[1])
     empty = self.empty(tokens.shape[0], tokens.shape[1])
     written = []
     for layer, kept in zip(self.layers, empty):
@@ -217,7 +188,8 @@ class Transformer(nn.Module):
     layout = attention.Steps(
         cache.stem, causal[None, None] & known[:, :, None, :]
     )
-    x, angles = self._embed(tokens, mask, positions)
+    slots = cache.stem.shape[1] + cache.mask.shape[2]
+    x, angles = self._embed(tokens, mask, positions, slots)
     written = []
     for layer, *kept in zip(self.layers, cache.prompt, cache.branch):
       x, (_, own) = layer(x, angles, layout, tuple(kept), cache.index)
@@ -234,12 +206,13 @@ class Transformer(nn.Module):
     zeros = jnp.zeros((batch, heads, 1, slots, self.per_head), self.dtype)
     return (KeyValue(zeros, zeros),) * self.num_layers
 
-  def _embed(self, tokens, mask, positions):
+  def _embed(self, tokens, mask, positions, length):
     # Padding may hold any id, even one outside the vocabulary.
     tokens = jnp.where(mask, tokens, 0).ravel()
     x = self.embedding[tokens].astype(self.dtype)
     positions = jnp.maximum(positions, 0).ravel()
-    return x, layers.rotation(positions, self.per_head, self.rope_base)
+    turns = (length, self.per_head, self.rope_base)
+    return x, layers.rotation(positions, *turns)
 
   def _run(self, x, angles, layout):
     if self.scan_layers:
@@ -249,9 +222,17 @@ class Transformer(nn.Module):
     return x
 
 
-def _causal(length):
-  slots = jnp.arange(length)
-  return slots[:, None] >= slots[None, :]
+def _own(mask, segments=None):
+  """What each token of a row may read of it, and each token's position."""
+  length = mask.shape[-1]
+  causal = jnp.tril(jnp.ones((length, length), bool))
+  allowed = jnp.broadcast_to(causal, (*mask.shape, length))
+  allowed &= mask[..., None, :]
+  positions = jnp.cumsum(mask, axis=-1) - 1
+  if segments is None:
+    return allowed, positions
+  allowed &= segments[..., :, None] == segments[..., None, :]
+  return allowed, positions - _real_before_segment(mask, segments)
 
 
 def _segment_starts(segments):
@@ -311,9 +292,6 @@ def completion_features(
       (`core.packing`): equal numbers, which stand together, are one
       completion. None: a row is one.
   """
-  if tokens.shape[-1] == 1:
-    last = features(model, params, prompts, prompt_mask)[:, None, -1:]
-    return jnp.broadcast_to(last, (*tokens.shape, last.shape[-1]))
   rows = (prompts, prompt_mask, tokens, mask, segments)
   return model.apply({"params": params}, *rows, method="branch")
 
@@ -338,97 +316,4 @@ def logits(
       table,
       (((features.ndim - 1,), (1,)), ((), ())),
       preferred_element_type=wide,
-  )
-
-
-def stack_layers(params: PyTree, num_layers: int) -> PyTree:
-  """Parameters of an unrolled model in the layout of a scanned one."""
-  rest = dict(params)
-  each = [rest.pop(f"layers_{i}") for i in range(num_layers)]
-  return {**rest, "layers": jax.tree.map(lambda *x: jnp.stack(x), *each)}
-
-
-def unstack_layers(params: PyTree, num_layers: int) -> PyTree:
-  """Parameters of a scanned model in the layout of an unrolled one."""
-  rest = dict(params)
-  stacked = rest.pop("layers")
-  for i in range(num_layers):
-    rest[f"layers_{i}"] = jax.tree.map(lambda x: x[i], stacked)  # noqa: B023
-  return rest
-
-
-def unroll(model: Transformer, params: PyTree) -> tuple[Transformer, PyTree]:
-  """The same function with a parameter tree per layer.
-
-  A decoder reads its layers at every token: sliced out of stacks each time
-  they would be copied each time. Do it once, outside of the loop.
-  """
-  if not model.scan_layers:
-    return model, params
-  return model.clone(scan_layers=False), unstack_layers(
-      params, model.num_layers
-  )
-
-
-class Decoder(NamedTuple):
-  """Functions that continue sequences: `policies.decoding` calls them."""
-
-  prefill: Callable
-  repeat: Callable
-  step: Callable
-  select: Callable
-
-
-def decoder(model: Transformer) -> Decoder:
-  """Incremental decoding of `model`, equal to its full forward pass.
-
-  Scanned layers should be unrolled first, with their parameters: `unroll`.
-  """
-  unrolled = model.clone(scan_layers=False, remat=False)
-
-  def apply(params, *args, method):
-    _, params = unroll(model, params)
-    found, cache = unrolled.apply({"params": params}, *args, method=method)
-    return logits(unrolled, params, found), cache
-
-  def prefill(params, tokens, mask, max_len):
-    batch, width = tokens.shape
-    found, prompt = apply(params, tokens, mask, method="prefill")
-    slots = max_len - width
-    branch = unrolled.empty(batch, slots)
-    written = jnp.zeros((batch, 1, slots), bool)
-    index = jnp.zeros((), jnp.int32)
-    return found, Cache(prompt, mask, branch, written, index)
-
-  def repeat(cache, times):
-    copy = lambda axis: lambda x: jnp.repeat(x, times, axis=axis)
-    return cache._replace(
-        branch=jax.tree.map(copy(2), cache.branch), mask=copy(1)(cache.mask)
-    )
-
-  def step(params, tokens, cache):
-    batch, group, _ = cache.mask.shape
-    found, cache = apply(
-        params, tokens.reshape(batch, group, 1), cache, method="extend"
-    )
-    return found.reshape(batch * group, -1), cache
-
-  return Decoder(prefill, repeat, step, _select)
-
-
-def _select(cache: Cache, rows: Int[Array, " N"]) -> Cache:
-  """The given branches, each with a copy of its prompt: B = N, G = 1."""
-  group = cache.mask.shape[1]
-  prompt = rows // group
-
-  def tips(x):
-    x = x.swapaxes(1, 2)
-    return x.reshape(-1, *x.shape[2:])[rows][:, :, None]
-
-  return Cache(
-      jax.tree.map(lambda x: x[prompt], cache.prompt),
-      cache.stem[prompt],
-      jax.tree.map(tips, cache.branch),
-      cache.mask.reshape(-1, 1, cache.mask.shape[2])[rows],
-      cache.index,
   )

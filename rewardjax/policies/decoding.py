@@ -37,7 +37,7 @@ class Decoder(NamedTuple):
 
 
 class _State(NamedTuple):
-  keys: Key[Array, " N"]  # of each sample
+  uniforms: Float[Array, "N T 2"] | None  # of each draw; None if greedy
   index: Int[Array, ""]  # tokens drawn so far
   token: Int[Array, " N"]  # the last ones
   done: Bool[Array, " N"]
@@ -99,6 +99,7 @@ def sample(
   batch, prompt_len = prompts.shape
   ids = jnp.arange(batch) if prompt_ids is None else prompt_ids
   keys = _sample_keys(key, ids, num_samples)
+  uniforms = None if laws.is_greedy(law) else _uniforms(keys, max_new_tokens)
   logits, cache = decoder.prefill(
       params, prompts, prompt_mask, prompt_len + max_new_tokens
   )
@@ -106,7 +107,7 @@ def sample(
   cache = decoder.repeat(cache, num_samples)
 
   def record(state, logits):
-    token, log_prob = _draw(state.keys, logits, state.index, law)
+    token, log_prob = _draw(state.uniforms, logits, state.index, law)
     return _append(state, token, log_prob, stop_tokens, pad_token)
 
   def advance(state):
@@ -117,7 +118,7 @@ def sample(
       (batch * num_samples, max_new_tokens), pad_token, prompts.dtype
   )
   wide = jnp.promote_types(logits.dtype, jnp.float32)
-  first = record(_no_tokens(keys, empty, wide, cache), logits)
+  first = record(_no_tokens(uniforms, empty, wide, cache), logits)
   last = _run(first, advance, decoder, halvings)
   group = lambda x: x.reshape(batch, num_samples, *x.shape[1:])
   return Rollouts(
@@ -155,7 +156,7 @@ def _run(state, advance, decoder, halvings):
   take = lambda x: x[rows]
   fewer = _run(
       state._replace(
-          keys=take(state.keys),
+          uniforms=jax.tree.map(take, state.uniforms),
           token=take(state.token),
           done=take(state.done),
           tokens=take(state.tokens),
@@ -184,24 +185,32 @@ def _sample_keys(key, ids, num_samples):
   return fold(per_prompt, jnp.arange(num_samples)).reshape(-1)
 
 
-def _draw(keys, logits, index, law):
+def _uniforms(keys, count):
+  """Two for each of `count` draws of each sample: [N, count, 2].
+
+  All at once: in the loop, random bits cost more than a small layer.
+  """
+  draw = lambda key, t: jax.random.uniform(jax.random.fold_in(key, t), (2,))
+  draw = jax.vmap(jax.vmap(draw, (None, 0)), (0, None))
+  return draw(keys, jnp.arange(count))
+
+
+def _draw(uniforms, logits, index, law):
   """Tokens [N] under the law, and their log-probs."""
   log_probs = laws.law_logits(law, logits)
   if laws.is_greedy(law):
     token = jnp.argmax(log_probs, axis=-1)
   else:
-    uniforms = jax.vmap(
-        lambda k: jax.random.uniform(jax.random.fold_in(k, index), (2,))
-    )(keys)
-    token = laws.inverse_cdf(log_probs, uniforms)
+    now = jax.lax.dynamic_index_in_dim(uniforms, index, 1, keepdims=False)
+    token = laws.inverse_cdf(log_probs, now)
   chosen = jnp.take_along_axis(log_probs, token[:, None], axis=-1)
   return token, chosen[:, 0]
 
 
-def _no_tokens(keys, tokens, dtype, cache):
+def _no_tokens(uniforms, tokens, dtype, cache):
   """The state before the first draw; `tokens` [N, T] are padding."""
   return _State(
-      keys,
+      uniforms,
       jnp.zeros((), jnp.int32),
       tokens[:, 0],
       jnp.zeros(tokens.shape[:1], bool),

@@ -8,7 +8,7 @@ import pytest
 
 from experiments import answer_sources, sample_answers
 from rewardjax.data import tokenizers
-from rewardjax.models import transformer
+from rewardjax.models import incremental, transformer
 
 TOKENIZER = tokenizers.CharTokenizer("0123456789+= ")
 
@@ -48,7 +48,7 @@ def load(config):
   tokens = jnp.zeros((1, 2), jnp.int32)
   params = model.init(jax.random.key(0), tokens, tokens == 0)["params"]
   return answer_sources.Source(
-      transformer.decoder(model), params, TOKENIZER, TOKENIZER.encode
+      incremental.decoder(model), params, TOKENIZER, TOKENIZER.encode
   )
 
 

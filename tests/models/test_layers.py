@@ -7,7 +7,7 @@ from rewardjax.models import layers
 
 def test_rotation_by_hand():
   """Positions 0 and 2, four channels, base 100: angles 2 and 0.2."""
-  turned = layers.rotation(jnp.array([0, 2]), 4, 100.0)
+  turned = layers.rotation(jnp.array([0, 2]), 3, 4, 100.0)
   np.testing.assert_allclose(turned.cos[1], np.cos([2, 0.2]), rtol=1e-6)
   x = jnp.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 4)
   x = jnp.tile(x, (2, 1, 1))
@@ -28,11 +28,11 @@ def test_rotated_products_depend_on_distances_only():
   keys = jax.random.split(jax.random.key(0), 2)
   q, k = (jax.random.normal(key, (1, 1, 8)) for key in keys)
   at = lambda x, t: layers.rotate(
-      x, layers.rotation(jnp.full(1, t), 8, 1e4)
+      x, layers.rotation(jnp.full(1, t), 128, 8, 1e4)
   )
   near = jnp.vdot(at(q, 3), at(k, 1))
   far = jnp.vdot(at(q, 103), at(k, 101))
-  np.testing.assert_allclose(near, far, rtol=1e-3)
+  np.testing.assert_allclose(near, far, rtol=1e-5)
 
 
 def test_rms_norm_sums_bfloat16_in_float32():

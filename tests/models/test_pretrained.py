@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rewardjax.models import pretrained, transformer
+from rewardjax.models import pretrained, stacking, transformer
 from rewardjax.models.pretrained import gguf_source
 from rewardjax.training import mesh as meshes
 from tests.models import checkpoints, reference
@@ -183,7 +183,7 @@ def test_scanned_layers_are_the_unrolled_ones_stacked(name):
   _, params = pretrained.load(GOLDENS / name)
   model, stacked = pretrained.load(GOLDENS / name, scan_layers=True)
   assert model.scan_layers
-  assert_same(stacked, transformer.stack_layers(params, 2))
+  assert_same(stacked, stacking.stack_layers(params, 2))
   golden = json.loads((GOLDENS / name / "logits.json").read_text())
   actual = logits_of(model, stacked, golden["tokens"])
   np.testing.assert_allclose(actual, golden["logits"], atol=2e-5)

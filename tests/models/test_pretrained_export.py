@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from rewardjax.models import pretrained, transformer
+from rewardjax.models import pretrained, stacking, transformer
 from tests.models.test_pretrained import GOLDENS, assert_same
 
 
@@ -75,7 +75,7 @@ def test_a_model_comes_back_to_the_bit(tmp_path, name, scan):
   assert back.model == model
   assert_same(back.params, params)
   other = pretrained.load(tmp_path / "new" / "folder", scan_layers=not scan)
-  change = transformer.unstack_layers if scan else transformer.stack_layers
+  change = stacking.unstack_layers if scan else stacking.stack_layers
   assert_same(other.params, change(params, 2))
 
 

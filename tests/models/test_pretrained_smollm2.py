@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rewardjax.data import pretrained_tokenizer
-from rewardjax.models import pretrained, transformer
+from rewardjax.models import incremental, pretrained, transformer
 from rewardjax.policies import decoding
 from rewardjax.policies.laws import SamplingLaw
 from tests.models.test_pretrained import GOLDENS, assert_same
@@ -80,7 +80,7 @@ def test_greedy_continuations_are_those_of_transformers(smollm2):
   tokens, mask = (x[rows] for x in prompts())
   sample = lambda params: decoding.sample(
       jax.random.key(0),
-      transformer.decoder(model),
+      incremental.decoder(model),
       params,
       tokens,
       mask,

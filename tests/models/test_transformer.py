@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rewardjax.core import packing
-from rewardjax.models import transformer
+from rewardjax.models import incremental, stacking, transformer
 from rewardjax.policies import decoding, log_probs
 from rewardjax.policies.laws import SamplingLaw
 from tests.models import reference
@@ -46,7 +46,7 @@ def features(model, params, tokens=TOKENS, mask=MASK):
 
 def unrolled(model, params):
   if model.scan_layers:
-    params = transformer.unstack_layers(params, model.num_layers)
+    params = stacking.unstack_layers(params, model.num_layers)
   return params
 
 
@@ -110,7 +110,7 @@ def test_decoding_equals_the_full_forward_pass(name):
   model, params = make(name)
   prompts, mask = TOKENS[:2, :4], MASK[:2, :4]
   rest = TOKENS[:2, 4:]
-  decoder = transformer.decoder(model)
+  decoder = incremental.decoder(model)
   logits, cache = jax.jit(decoder.prefill, static_argnums=3)(
       params, prompts, mask, 9
   )
@@ -240,7 +240,7 @@ def test_packed_completions_equal_padded_ones(name):
 def test_selected_rows_decode_as_before():
   """Some branches go on alone, each with a copy of its prompt."""
   model, params = make("grouped")
-  decoder = transformer.decoder(model)
+  decoder = incremental.decoder(model)
   prompt_mask = MASK[:2].at[1, -1].set(True)
   _, cache = decoder.prefill(params, TOKENS[:2], prompt_mask, 12)
   cache = decoder.repeat(cache, 3)
@@ -265,7 +265,7 @@ def test_sampler_and_scorer_agree_at_the_first_update(law):
   rollouts = jax.jit(
       lambda key: decoding.sample(
           key,
-          transformer.decoder(model),
+          incremental.decoder(model),
           params,
           TOKENS[:2],
           MASK[:2],
@@ -341,7 +341,7 @@ def loss_and_gradient(model, params):
 def test_scanned_unrolled_and_rematerialised_layers_are_one_function():
   model, params = make("plain")
   expected, gradient = loss_and_gradient(model, params)
-  stack = lambda tree: transformer.stack_layers(tree, model.num_layers)
+  stack = lambda tree: stacking.stack_layers(tree, model.num_layers)
   for scan in (False, True):
     for remat in (False, True):
       other = model.clone(scan_layers=scan, remat=remat)
@@ -358,7 +358,7 @@ def test_scanned_unrolled_and_rematerialised_layers_are_one_function():
 
 def test_stacking_and_unstacking_layers_are_inverse():
   _, params = make("plain")
-  back = transformer.unstack_layers(transformer.stack_layers(params, 2), 2)
+  back = stacking.unstack_layers(stacking.stack_layers(params, 2), 2)
   assert jax.tree.structure(back) == jax.tree.structure(params)
   for x, y in zip(jax.tree.leaves(back), jax.tree.leaves(params)):
     np.testing.assert_array_equal(x, y)
@@ -400,7 +400,7 @@ def test_the_cache_is_written_in_place(name):
   model, params = make(name)
   run = lambda key: decoding.sample(
       key,
-      transformer.decoder(model),
+      incremental.decoder(model),
       params,
       TOKENS,
       MASK,

@@ -13,7 +13,7 @@ import optax
 import pytest
 
 from rewardjax.core import collectives
-from rewardjax.models import lora, transformer
+from rewardjax.models import incremental, lora, transformer
 from rewardjax.policies import decoding, log_probs
 from rewardjax.recipes import policy_gradient
 from rewardjax.training import mesh as meshes
@@ -55,7 +55,7 @@ def update_of(model, sizes, adapters):
     merge = lambda x: lora.merge(frozen, x) if adapters else x
     rollouts = decoding.sample(
         jax.random.key(2),
-        transformer.decoder(model),
+        incremental.decoder(model),
         merge(state.params),
         prompts,
         mask,
