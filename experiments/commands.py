@@ -11,7 +11,7 @@ _ALLOCATOR = "GLIBC_TUNABLES"
 # One heap, never trimmed, and no block outside of it.
 _KEEP = (
     "glibc.malloc.arena_max=1:glibc.malloc.mmap_max=0:"
-    "glibc.malloc.trim_threshold=2000000000"
+    "glibc.malloc.trim_threshold=1000000000000"
 )
 
 
