@@ -66,9 +66,7 @@ def test_all_parameters_one_agent_after_the_other(go):
   full = dict(lora=dict(rank=0), optimizer=dict(learning_rate=1e-3))
   expected, _ = go(**full)
   sampling = dict(lanes=2, halvings=1)
-  actual, _ = go(**full, agents="scan")
-  assert_close(actual, expected)
-  actual, _ = go(**full, sampling=sampling)
+  actual, _ = go(**full, agents="scan", sampling=sampling)
   assert_close(actual, expected)
   assert np.all(np.asarray(expected[2]["arm/reference_kl"]) > 0)
 

@@ -36,6 +36,13 @@ def finish(process):
   assert process.returncode == 0, errors.decode()[-3000:]
 
 
+def wait_for(process, path, size):
+  """Until the file is that long; the run must not have ended before."""
+  while not path.exists() or path.stat().st_size < size:
+    assert process.poll() is None, process.communicate()[1].decode()[-3000:]
+    time.sleep(0.01)
+
+
 def final_files(workdir):
   """The newest checkpoint's fingerprints, and the metrics."""
   found = {}
@@ -48,18 +55,17 @@ def final_files(workdir):
 @pytest.mark.slow
 def test_killed_three_times_a_run_ends_bit_for_bit_as_if_never(tmp_path):
   """Pain 34: parameters, moments, keys, data, counts and metrics resume."""
-  whole = tmp_path / "whole"
+  whole, killed = tmp_path / "whole", tmp_path / "killed"
   finish(start(whole, tmp_path))
-  began = time.time()
-  finish(start(tmp_path / "warm", tmp_path))  # programs are cached by now
-  seconds = time.time() - began
-  killed = tmp_path / "killed"
+  length = len((whole / "metrics.jsonl").read_bytes())
   moments = random.Random(0)
-  for _ in range(3):
+  for share in (0.1, 0.4, 0.7):  # of the metrics, and a little later
     process = start(killed, tmp_path)
-    time.sleep(moments.uniform(0.2, 0.9) * seconds)
+    wait_for(process, killed / "metrics.jsonl", share * length)
+    time.sleep(moments.uniform(0.0, 0.1))
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    assert process.returncode == -signal.SIGKILL
   finish(start(killed, tmp_path))
   expected, actual = final_files(whole), final_files(killed)
   assert actual["metrics"] == expected["metrics"]
