@@ -61,8 +61,8 @@ def exploration_weight(
   """
   checks.same_shape("exploration_weight", positive=positive, mask=mask)
   checks.at_least("exploration_weight", 0, cap=cap)
-  share = masking.masked_mean(positive.astype(jnp.float32), mask)
   error = jnp.minimum(jnp.abs(jnp.asarray(target, float) - entropy), cap)
+  share = masking.masked_mean(positive.astype(error.dtype), mask)
   # a / (1 + a) with a = error / share, and nothing to divide by 0.
   return jnp.where(
       share > 0, masking.safe_divide(error, error + share), 0.0

@@ -120,17 +120,13 @@ def mean(total, weight):
 
 @variants.every
 def test_mixed_loss_by_hand(variant):
-  call = lambda a, b, c, d: meta.mixed_loss(
-      Mean(a, b), Mean(c, d), weight=0.25
-  )
-  if variant in (variants.vmapped, variants.sharded):
-    call = jax.vmap(call) if variant is variants.sharded else call
-    args = (jnp.array([x, x]) for x in (6.0, 3.0, 20.0, 5.0))
-  else:
-    args = (jnp.asarray(x) for x in (6.0, 3.0, 20.0, 5.0))
-  actual = variant(call)(*args)
-  np.testing.assert_allclose(actual.value, np.full_like(actual.total, 2.5))
-  np.testing.assert_allclose(actual.weight, np.full_like(actual.total, 3.0))
+  def mixed(a, b, c, d):
+    loss = meta.mixed_loss(Mean(a, b), Mean(c, d), weight=0.25)
+    return loss.value, loss.weight
+
+  call = mixed if variant is variants.vmapped else jax.vmap(mixed)
+  actual = variant(call)(*(jnp.array([x, x]) for x in (6.0, 3.0, 20.0, 5.0)))
+  np.testing.assert_allclose(actual, [[2.5, 2.5], [3.0, 3.0]])
 
 
 def test_mixed_loss_of_microbatches_and_of_nothing():
