@@ -45,6 +45,7 @@ METHODS: tuple[Method, ...] = (
             "reference does not. Retention over a whole training run needs "
             "the paper's 14B models."
         ),
+        configs=("configs/noise_study/lp_reg_floor.py",),
     ),
     Method(
         slug="unlikeliness_reward",
@@ -93,6 +94,7 @@ METHODS: tuple[Method, ...] = (
             "every recipe; the balance is derived here for the step stated. "
             "Gains of a saturated model need its thousands of steps."
         ),
+        configs=("configs/noise_study/brorl_balance.py",),
     ),
     Method(
         slug="dcpo",
@@ -114,6 +116,7 @@ METHODS: tuple[Method, ...] = (
             "Without a measured entropy, that of the rollouts themselves "
             "serves; a batch without a positive sample is left alone."
         ),
+        configs=("configs/noise_study/dcpo_entropy.py",),
     ),
     Method(
         slug="g2rpo",
@@ -141,6 +144,7 @@ METHODS: tuple[Method, ...] = (
             "band holds the mean entropy of each sample, not of the batch, "
             "so that microbatches add."
         ),
+        configs=("configs/noise_study/g2rpo_tasks.py",),
     ),
     Method(
         slug="oreal",
@@ -173,6 +177,7 @@ METHODS: tuple[Method, ...] = (
             "no part; the paper counts it as wrong. Repeating prompts by pass "
             "rate is the data's business, not the loss's."
         ),
+        configs=("configs/noise_study/oreal_key_token.py",),
     ),
     Method(
         slug="stable_reinforce",
@@ -202,6 +207,7 @@ METHODS: tuple[Method, ...] = (
             "Standardised values are compared with the threshold itself; the "
             "released code compares them with bounds of the raw ones."
         ),
+        configs=("configs/noise_study/stable_reinforce_glitches.py",),
     ),
     Method(
         slug="amft",
@@ -227,5 +233,6 @@ METHODS: tuple[Method, ...] = (
             "moves the weight by a bounded amount. The look-ahead sees one "
             "step: a mediocre optimum that is found at once can hold it."
         ),
+        configs=("configs/noise_study/amft_mixture.py",),
     ),
 )

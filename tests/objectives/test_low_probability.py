@@ -99,6 +99,41 @@ def test_a_rare_token_comes_to_rest_on_one_batch(coefficient):
   assert last_ratio(False) < 0.05
 
 
+def test_only_a_frozen_proxy_is_a_floor_from_batch_to_batch():
+  """A step a batch, the rare token punished in each.
+
+  Against a frozen q the slope 1 + b (1 - q / p) vanishes at p = b q / (1 + b).
+  The sampler's own proxy asks for 1 / 0.99 of what is left, and sinks with it.
+  """
+  law, start = SamplingLaw(min_p=0.02), jnp.log(jnp.array(POLICY))
+  token = 4
+  frozen = laws.law_logits(law, start)[token][None]
+
+  def step(logits, is_frozen):
+    behavior = jax.nn.log_softmax(logits)[token][None]
+    own = laws.law_logits(law, logits)[token][None]
+    proxy = jnp.where(is_frozen, frozen, own)
+
+    def loss(logits):
+      log_prob = jax.nn.log_softmax(logits)[token][None]
+      protected = lp.below_proxy(log_prob, proxy, jnp.array([True]))
+      return lp.protected_surrogate(
+          pg.token_ratio(log_prob, behavior), log_prob, proxy,
+          jnp.array([-1.0]), protected, **CLIPS,
+      )[0]
+
+    return logits - 0.1 * jax.grad(loss)(logits)
+
+  @jax.jit
+  def last(is_frozen):
+    body = lambda logits, _: (step(logits, is_frozen), None)
+    return jax.nn.softmax(jax.lax.scan(body, start, length=300)[0])[token]
+
+  floor = 0.5 * jnp.exp(frozen[0])
+  np.testing.assert_allclose(last(True), floor, rtol=1e-3)
+  assert last(False) < 0.01 * floor
+
+
 @variants.every
 def test_protected_surrogate_by_hand(variant):
   ratio = jnp.array([[0.5, 0.5, 12.0], [2.0, 1.0, 1.0]])

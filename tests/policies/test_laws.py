@@ -30,7 +30,8 @@ BY_HAND = [
         SamplingLaw(min_p=0.28),
         np.array([[0.5, 0, 0.15, 0.3], [0, 0.2, 0.3, 0.4]]) / [[0.95], [0.9]],
     ),
-    # Of the top two, all but the first fall below.
+    # The stricter of the two counts: here one, there the other.
+    (SamplingLaw(1.0, 1, 1.0, 0.1), [[1, 0, 0, 0], [0, 0, 0, 1]]),
     (SamplingLaw(1.0, 2, 1.0, 0.8), [[1, 0, 0, 0], [0, 0, 0, 1]]),
 ]
 
