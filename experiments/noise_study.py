@@ -21,6 +21,7 @@ from experiments import (
   results,
   studies,
   studies_exploration,
+  studies_mixture,
   studies_outcomes,
   studies_stability,
 )
@@ -39,7 +40,7 @@ STUDIES = {
     "lp_reg_floor": studies_stability.lp_reg_floor,
     "g2rpo_tasks": studies_stability.g2rpo_tasks,
     "stable_reinforce_glitches": studies_stability.stable_reinforce_glitches,
-    "amft_mixture": studies_stability.amft_mixture,
+    "amft_mixture": studies_mixture.amft_mixture,
     "oreal_key_token": studies_outcomes.oreal_key_token,
 }
 

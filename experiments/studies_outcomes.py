@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from experiments.studies import Curves, Study, mean_row, seed_keys
-from rewardjax.core import probability
 from rewardjax.core.masking import Mean
 from rewardjax.core.random import split_named
 from rewardjax.recipes import oreal, policy_gradient
@@ -35,19 +34,19 @@ def _at(table, tokens):
   return jnp.take_along_axis(wide, tokens[..., None], axis=-1)[..., 0]
 
 
-def _sample(
-    key, policy, place: Int[Array, " B"], digit: Int[Array, " B"], group_size
-) -> tuple[Rollouts, Bool[Array, "B G"]]:
-  """Sequences, and whether their decisive token is the right digit."""
+def _sample(key, policy, group_size) -> Rollouts:
+  """Sequences of full length; positions are drawn on their own."""
   shape = (policy.shape[0], group_size, policy.shape[1])
   tokens = jax.random.categorical(key, policy[:, None], shape=shape)
-  mask = jnp.ones(shape, bool)
   prompts = jnp.zeros((shape[0], 1), int)
-  log_probs = _at(jax.nn.log_softmax(policy), tokens)
-  truncated = jnp.zeros(shape[:2], bool)
-  decisive = jnp.take_along_axis(tokens, place[:, None, None], axis=-1)[..., 0]
-  rollouts = Rollouts(prompts, prompts == 0, tokens, mask, log_probs, truncated)
-  return rollouts, decisive == digit[:, None]
+  return Rollouts(
+      prompts,
+      prompts == 0,
+      tokens,
+      jnp.ones(shape, bool),
+      _at(jax.nn.log_softmax(policy), tokens),
+      jnp.zeros(shape[:2], bool),
+  )
 
 
 def _weighed(log_probs, rollouts, reward, token_rewards):
@@ -69,9 +68,86 @@ _METHODS = {
 }
 
 
+class _World(NamedTuple):
+  """Of each prompt: where the token that decides stands, and what is right."""
+
+  place: Int[Array, " B"]
+  digit: Int[Array, " B"]
+
+  def accuracy(self, policy):
+    """Exact probability of the right digit, averaged over prompts."""
+    rows = jnp.take_along_axis(policy, self.place[:, None, None], axis=1)
+    return jnp.mean(jnp.exp(_at(jax.nn.log_softmax(rows), self._digits())))
+
+  def _digits(self):
+    return self.digit[:, None, None]
+
+  def correct(self, tokens):
+    """Verdicts `[B, G]` on sequences."""
+    places = self.place[:, None, None]
+    decisive = jnp.take_along_axis(tokens, places, axis=-1)
+    return (decisive == self._digits())[..., 0]
+
+  def decisive_share(self, token_rewards):
+    """Weight of the decisive token over the average one."""
+    weights = outcome.token_weights(token_rewards)
+    weight = jnp.mean(weights.positive + weights.negative, axis=1)
+    decisive = jnp.take_along_axis(weight, self.place[:, None], axis=-1)
+    return jnp.mean(decisive) / jnp.maximum(jnp.mean(weight), 1e-9)
+
+
+def _slopes(state, method, rollouts, correct):
+  """Gradients of the policy's loss and of the reward model's."""
+  reward = Reward(correct.astype(float), jnp.ones(correct.shape, bool))
+  tokens = rollouts.tokens
+
+  def policy_loss(policy):
+    log_probs = _at(jax.nn.log_softmax(policy), tokens)
+    token_rewards = _at(state.rewards, tokens)
+    return method(log_probs, rollouts, reward, token_rewards)[0].value
+
+  def reward_loss(rewards):
+    logits = _at(rewards, tokens)
+    losses = outcome.outcome_loss(logits, correct, rollouts.mask)
+    return Mean.of(losses).value
+
+  return jax.grad(policy_loss)(state.policy), jax.grad(reward_loss)(
+      state.rewards
+  )
+
+
+def _learn(
+    key, method, *, num_prompts, length, num_tokens, group_size, warm_up,
+    num_steps, learning_rate,
+):
+  """Accuracies after, and shares of the decisive token before, each step."""
+  keys = split_named(key, "place", "digit", "steps")
+  drawn = lambda name, size: jax.random.randint(
+      keys[name], (num_prompts,), 0, size
+  )
+  world = _World(drawn("place", length), drawn("digit", num_tokens))
+  optimizer = optax.adam(learning_rate)
+
+  def step(state, inputs):
+    key, t = inputs
+    rollouts = _sample(key, state.policy, group_size)
+    share = world.decisive_share(_at(state.rewards, rollouts.tokens))
+    slopes = _slopes(state, method, rollouts, world.correct(rollouts.tokens))
+    # Frozen while the reward model warms up, under every method alike.
+    slopes = jnp.where(t < warm_up, 0.0, slopes[0]), slopes[1]
+    updates, moments = optimizer.update(slopes, state.moments)
+    tables = optax.apply_updates((state.policy, state.rewards), updates)
+    return _State(*tables, moments), (world.accuracy(tables[0]), share)
+
+  zeros = jnp.zeros((num_prompts, length, num_tokens))
+  start = _State(zeros, zeros, optimizer.init((zeros, zeros)))
+  total = warm_up + num_steps
+  inputs = jax.random.split(keys["steps"], total), jnp.arange(total)
+  return jax.lax.scan(step, start, inputs)[1]
+
+
 def oreal_key_token(
-    *, seed, num_seeds, num_prompts, length, num_tokens, group_size, warm_up,
-    num_steps, learning_rate, level, share,
+    *, seed, num_seeds, warm_up, num_steps, level, share, **options
 ) -> Study:
   """One digit among fillers decides; who finds out which, and how soon.
 
@@ -79,57 +155,13 @@ def oreal_key_token(
   `level` is the accuracy to be reached, `share` how many times the average
   weight the decisive token must have after the warm-up.
   """
-  optimizer = optax.adam(learning_rate)
-
-  def run(key, method):
-    keys = split_named(key, "place", "digit", "steps")
-    place = jax.random.randint(keys["place"], (num_prompts,), 0, length)
-    digit = jax.random.randint(keys["digit"], (num_prompts,), 0, num_tokens)
-
-    def accuracy(policy):
-      rows = jnp.take_along_axis(policy, place[:, None, None], axis=1)[:, 0]
-      return jnp.mean(jnp.exp(probability.token_log_probs(rows, digit)))
-
-    def step(state, inputs):
-      key, t = inputs
-      rollouts, correct = _sample(key, state.policy, place, digit, group_size)
-      reward = Reward(correct.astype(float), jnp.ones(correct.shape, bool))
-      token_rewards = _at(state.rewards, rollouts.tokens)
-      weights = outcome.token_weights(token_rewards)
-      weight = jnp.mean(weights.positive + weights.negative, axis=1)
-      decisive = jnp.take_along_axis(weight, place[:, None], axis=-1)
-      times = jnp.mean(decisive) / jnp.maximum(jnp.mean(weight), 1e-9)
-
-      def policy_loss(policy):
-        log_probs = _at(jax.nn.log_softmax(policy), rollouts.tokens)
-        loss, _ = method(log_probs, rollouts, reward, token_rewards)
-        return loss.value
-
-      def reward_loss(rewards):
-        logits = _at(rewards, rollouts.tokens)
-        losses = outcome.outcome_loss(logits, correct, rollouts.mask)
-        return Mean.of(losses).value
-
-      slopes = jax.grad(policy_loss)(state.policy), jax.grad(reward_loss)(
-          state.rewards
-      )
-      # Frozen while the reward model warms up, under every method alike.
-      slopes = jnp.where(t < warm_up, 0.0, slopes[0]), slopes[1]
-      updates, moments = optimizer.update(slopes, state.moments)
-      tables = optax.apply_updates((state.policy, state.rewards), updates)
-      return _State(*tables, moments), (accuracy(tables[0]), times)
-
-    zeros = jnp.zeros((num_prompts, length, num_tokens))
-    start = _State(zeros, zeros, optimizer.init((zeros, zeros)))
-    total = warm_up + num_steps
-    inputs = jax.random.split(keys["steps"], total), jnp.arange(total)
-    return jax.lax.scan(step, start, inputs)[1]
-
+  run = functools.partial(
+      _learn, warm_up=warm_up, num_steps=num_steps, **options
+  )
+  keys = seed_keys(seed, num_seeds)
   found = {
       name: jax.device_get(
-          jax.jit(jax.vmap(functools.partial(run, method=method)))(
-              seed_keys(seed, num_seeds)
-          )
+          jax.jit(jax.vmap(lambda key, f=method: run(key, f)))(keys)
       )
       for name, method in _METHODS.items()
   }

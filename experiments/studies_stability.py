@@ -1,4 +1,4 @@
-"""What the papers on stable and mixed updates claim, on small tables.
+"""What the papers on stable updates claim, on small tables.
 
 Each function maps the fields of its config to a `Study`; criteria were fixed
 before the first run.
@@ -10,18 +10,15 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from experiments import exploration_bandits as tables
 from experiments.studies import Curves, Study, mean_row, seed_keys
 from rewardjax.advantages import group, quantile
 from rewardjax.core.random import split_named
 from rewardjax.environments import bandits
-from rewardjax.objectives import policy_gradient as surrogates
 from rewardjax.policies import laws
 from rewardjax.recipes import exploration, policy_gradient
 from rewardjax.recipes.credit import Credit
-from rewardjax.training import meta
 
 
 def lp_reg_floor(
@@ -147,6 +144,34 @@ def g2rpo_tasks(
   )
 
 
+def _glitch(key, batch, share, size):
+  """Adds or takes `size` nats of a share of the recorded log-probs."""
+  hit_key, sign_key = jax.random.split(key)
+  shape = batch.rollouts.log_probs.shape
+  hit = jax.random.bernoulli(hit_key, share, shape)
+  error = size * jax.random.rademacher(sign_key, shape, float)
+  spoiled = batch.rollouts.log_probs + jnp.where(hit, error, 0.0)
+  rollouts = batch.rollouts._replace(log_probs=spoiled)
+  return batch._replace(rollouts=rollouts)
+
+
+def _loss_of(recipe, **options):
+  return lambda log_probs, batch: recipe(
+      log_probs, batch.rollouts, batch.reward, **options
+  )[0]
+
+
+_PROTECTIONS = {
+    "unprotected": _loss_of(
+        exploration.stable_reinforce,
+        threshold=math.inf,
+        largest_ratio=math.inf,
+    ),
+    "stable_reinforce": _loss_of(exploration.stable_reinforce),
+    "reinforce_pp, 20 nats": _loss_of(policy_gradient.reinforce_pp),
+}
+
+
 def stable_reinforce_glitches(
     *, seed, num_seeds, num_prompts, num_arms, glitches, size, accuracy,
     num_steps, **options,
@@ -156,30 +181,7 @@ def stable_reinforce_glitches(
   Accuracy is counted as 0 where a run is no longer finite.
   """
   right = tables.right_arms(num_prompts, num_arms, 1).astype(float)
-
-  def corrupt(key, batch):
-    hit_key, sign_key = jax.random.split(key)
-    shape = batch.rollouts.log_probs.shape
-    hit = jax.random.bernoulli(hit_key, glitches, shape)
-    error = size * jax.random.rademacher(sign_key, shape, float)
-    spoiled = batch.rollouts.log_probs + jnp.where(hit, error, 0.0)
-    rollouts = batch.rollouts._replace(log_probs=spoiled)
-    return batch._replace(rollouts=rollouts)
-
-  def stable(**kwargs):
-    return lambda log_probs, batch: exploration.stable_reinforce(
-        log_probs, batch.rollouts, batch.reward, **kwargs
-    )[0]
-
-  methods = {
-      "unprotected": stable(threshold=math.inf, largest_ratio=math.inf),
-      "stable_reinforce": stable(),
-      "reinforce_pp, 20 nats": lambda log_probs, batch: (
-          policy_gradient.reinforce_pp(
-              log_probs, batch.rollouts, batch.reward
-          )[0]
-      ),
-  }
+  corrupt = functools.partial(_glitch, share=glitches, size=size)
 
   def run(key, loss):
     start = jnp.zeros_like(right)
@@ -189,13 +191,12 @@ def stable_reinforce_glitches(
     )
     return jax.vmap(bandits.expected_reward, (0, None))(path, right).mean(-1)
 
+  keys = seed_keys(seed, num_seeds)
   found = {
       name: np.asarray(
-          jax.jit(jax.vmap(functools.partial(run, loss=loss)))(
-              seed_keys(seed, num_seeds)
-          )
+          jax.jit(jax.vmap(lambda key, f=loss: run(key, f)))(keys)
       )
-      for name, loss in methods.items()
+      for name, loss in _PROTECTIONS.items()
   }
   finite = {k: np.isfinite(x[:, -1]).astype(float) for k, x in found.items()}
   found = {k: np.nan_to_num(x, nan=0.0) for k, x in found.items()}
@@ -215,99 +216,4 @@ def stable_reinforce_glitches(
       bool(passed),
       rows,
       {"accuracy": Curves(steps, found, "step", "accuracy")},
-  )
-
-
-def amft_mixture(
-    *, seed, num_seeds, num_prompts, num_arms, start, share, num_steps,
-    group_size, learning_rate, step_size, reached, margin,
-) -> Study:
-  """Demonstrations that are right most of the time, and a rare right arm.
-
-  The right arm starts at logit `start`; demonstrations show it with
-  probability `share`, else arm 1.
-  """
-  right = tables.right_arms(num_prompts, num_arms, 1).astype(float)
-  shown = jnp.zeros(num_arms).at[jnp.array([0, 1])].set([share, 1 - share])
-  demonstrator = jnp.broadcast_to(jnp.log(shown), right.shape)
-
-  def value(logits, batch):
-    """Its gradient is the policy gradient of the mean reward."""
-    log_probs = tables.token_log_probs(logits, batch.rollouts.tokens[..., 0])
-    advantages = group.leave_one_out(batch.reward.value)
-    return -jnp.mean(surrogates.score_surrogate(log_probs, advantages))
-
-  def gradients(key, logits):
-    sample_key, known_key = jax.random.split(key)
-    batch = tables.draw(sample_key, logits, right, group_size=group_size)
-    known = tables.draw(
-        known_key, demonstrator, right, group_size=group_size
-    ).rollouts.tokens[..., 0]
-
-    def explore(logits):
-      log_probs = tables.token_log_probs(logits, batch.rollouts.tokens[..., 0])
-      loss = policy_gradient.grpo(
-          log_probs[..., None], batch.rollouts, batch.reward
-      )[0]
-      return loss.total / group_size
-
-    def imitate(logits):
-      return -jnp.sum(tables.token_log_probs(logits, known)) / group_size
-
-    return jax.grad(explore)(logits), jax.grad(imitate)(logits)
-
-  def run(key, schedule):
-    def step(carry, inputs):
-      logits, weight = carry
-      key, t = inputs
-      key, check_key = jax.random.split(key)
-      used = weight if schedule is None else schedule(t)
-      rl, sft = gradients(key, logits)
-      mixed = meta.mix(rl, sft, weight=used)
-      logits = optax.apply_updates(logits, -learning_rate * mixed)
-      fresh = tables.draw(check_key, logits, right, group_size=group_size)
-      slope = meta.one_step_slope(
-          jax.grad(value)(logits, fresh), rl, sft, learning_rate=learning_rate
-      )
-      weight = meta.next_weight(weight, slope, step_size=step_size)
-      earned = jnp.mean(bandits.expected_reward(logits, right))
-      return (logits, weight), (earned, used)
-
-    table = jnp.zeros_like(right).at[:, 0].set(start)
-    inputs = jax.random.split(key, num_steps), jnp.arange(num_steps)
-    return jax.lax.scan(step, (table, jnp.array(0.5)), inputs)[1]
-
-  schedules = {
-      "imitation": lambda t: jnp.array(1.0),
-      "exploration": lambda t: jnp.array(0.0),
-      "half": lambda t: jnp.array(0.5),
-      "one after the other": lambda t: (t < num_steps // 2).astype(float),
-      "amft": None,
-  }
-  found = {
-      name: jax.device_get(
-          jax.jit(jax.vmap(functools.partial(run, schedule=schedule)))(
-              seed_keys(seed, num_seeds)
-          )
-      )
-      for name, schedule in schedules.items()
-  }
-  earned = {name: x[0] for name, x in found.items()}
-  final = {name: np.mean(x[:, -1]) for name, x in earned.items()}
-  passed = final["amft"] >= reached and final["amft"] > final["half"] + margin
-  rows = [mean_row(name, "accuracy", x[:, -1]) for name, x in earned.items()]
-  weights = found["amft"][1]
-  rows.append(mean_row("amft", "largest weight", weights.max(axis=-1)))
-  rows.append(mean_row("amft", "last weight", weights[:, -1]))
-  steps = np.arange(1, num_steps + 1)
-  return Study(
-      "AMFT: when to stop imitating",
-      f"Accuracy of at least {reached:g}, and more than {margin:g} above a "
-      "fixed weight of one half",
-      bool(passed),
-      rows,
-      {
-          "accuracy": Curves(steps, earned, "step", "accuracy"),
-          "weight": Curves(steps, {"amft": weights}, "step", "weight"),
-      },
   )
