@@ -20,6 +20,10 @@ from experiments import (
   noise_sweep,
   results,
   studies,
+  studies_exploration,
+  studies_mixture,
+  studies_outcomes,
+  studies_stability,
 )
 from experiments.choices import choose
 
@@ -30,6 +34,14 @@ STUDIES = {
     "kl_fixed_point": noise_fixed_points.kl_fixed_point,
     "drifting_rates": noise_appeals.drifting_rates,
     "sweep": noise_sweep.sweep,
+    "unlikeliness_reward": studies_exploration.unlikeliness_reward,
+    "dcpo_entropy": studies_exploration.dcpo_entropy,
+    "brorl_balance": studies_exploration.brorl_balance,
+    "lp_reg_floor": studies_stability.lp_reg_floor,
+    "g2rpo_tasks": studies_stability.g2rpo_tasks,
+    "stable_reinforce_glitches": studies_stability.stable_reinforce_glitches,
+    "amft_mixture": studies_mixture.amft_mixture,
+    "oreal_key_token": studies_outcomes.oreal_key_token,
 }
 
 

@@ -1,11 +1,25 @@
 """Who gets the credit: groups, time, placement and off-policy weights."""
 
 from rewardjax.advantages import (
+    distribution,
     dynamic_sampling,
     group,
     off_policy,
+    outcome,
+    outliers,
     placement,
+    quantile,
     temporal,
 )
 
-__all__ = ["dynamic_sampling", "group", "off_policy", "placement", "temporal"]
+__all__ = [
+    "distribution",
+    "dynamic_sampling",
+    "group",
+    "off_policy",
+    "outcome",
+    "outliers",
+    "placement",
+    "quantile",
+    "temporal",
+]

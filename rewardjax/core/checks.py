@@ -39,9 +39,11 @@ def broadcasts_to(
 
 def within(
     where: str,
-    low: float | int = -math.inf,
-    high: float | int = math.inf,
-    /,  # so that arguments called `low` and `high` can be checked
+    # Not `low` and `high`: arguments of those names are to be checked, and
+    # type checkers that bind signatures trip over them in spite of the `/`.
+    _low: float | int = -math.inf,
+    _high: float | int = math.inf,
+    /,
     *,
     low_open: bool = False,
     high_open: bool = False,
@@ -51,12 +53,12 @@ def within(
   for name, value in values.items():
     if not isinstance(value, numbers.Real):
       continue
-    above = value > low if low_open else value >= low
-    below = value < high if high_open else value <= high
+    above = value > _low if low_open else value >= _low
+    below = value < _high if high_open else value <= _high
     if not (above and below):  # written so that NaN fails
       left, right = "(" if low_open else "[", ")" if high_open else "]"
       raise ValueError(
-          f"{where}: {name} must be in {left}{low:g}, {high:g}{right}, got "
+          f"{where}: {name} must be in {left}{_low:g}, {_high:g}{right}, got "
           f"{value!r}."
       )
 

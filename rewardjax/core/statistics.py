@@ -1,4 +1,4 @@
-"""Ranks and unbiased metrics over groups of samples."""
+"""Ranks and counts over groups of samples."""
 
 import jax
 import jax.numpy as jnp
@@ -7,44 +7,75 @@ from jaxtyping import Array, Bool, Float, Int
 from rewardjax.core import checks, masking
 
 
-def pass_at_k(
-    correct: Bool[Array, "*batch G"],
-    mask: Bool[Array, "*batch G"] | None = None,
-    *,
-    k: int,
-) -> Float[Array, "*batch"]:
-  """Unbiased P(at least one of k draws is right), from n >= k valid samples.
+def tie_bounds(
+    values: Float[Array, "*batch N"],
+    mask: Bool[Array, "*batch N"] | None = None,
+) -> tuple[Int[Array, "*batch N"], Int[Array, "*batch N"]]:
+  """How many valid values of the last axis lie below each, and not above it.
 
-      1 - C(n - c, k) / C(n, k),   c = number of right ones
+  Among the sorted valid values an entry and its ties take the places
+  `below .. not_above - 1`, counted from 0.
 
   Args:
-    correct: one verdict per sample.
-    mask: True for valid samples.
-    k: number of draws (static).
+    values: any unit; -inf and inf are values like others.
+    mask: True for valid entries; None means all are valid.
 
   Returns:
-    A probability in float32; NaN where fewer than k samples are valid, since
-    no unbiased estimate exists there.
+    `(below, not_above)`; masked entries have 0 and 0.
 
-  References:
-    Chen et al., "Evaluating Large Language Models Trained on Code", 2021,
-      arXiv:2107.03374, Eq. 1.
+  Raises:
+    ValueError: if `mask` does not have the shape of `values`.
   """
-  checks.same_shape("pass_at_k", correct=correct, mask=mask)
-  checks.at_least("pass_at_k", 1, k=k)
-  mask = jnp.ones(correct.shape, bool) if mask is None else mask
-  n = jnp.sum(mask, -1, dtype=jnp.float32)
-  wrong = n - jnp.sum(correct & mask, -1, dtype=jnp.float32)
-  # C(w, k) / C(n, k) = prod_j (w - j) / (n - j), a product of k ratios.
-  steps = jnp.arange(k, dtype=jnp.float32).reshape((1,) * n.ndim + (k,))
-  left = jnp.maximum(wrong[..., None] - steps, 0.0)
-  right = jnp.maximum(n[..., None] - steps, 1.0)
-  return jnp.where(n >= k, 1.0 - jnp.prod(left / right, -1), jnp.nan)
+  checks.same_shape("tie_bounds", values=values, mask=mask)
+  mask = jnp.ones(values.shape, bool) if mask is None else mask
+  # Masked entries stand last; a valid inf ties with them, hence the minimum.
+  filled = masking.fill_masked(values, mask, jnp.inf)
+  rows = filled.reshape(-1, values.shape[-1])
+
+  def one(row):
+    ordered = jnp.sort(row)
+    find = lambda side: jnp.searchsorted(ordered, row, side=side)
+    return find("left"), find("right")
+
+  below, not_above = (x.reshape(values.shape) for x in jax.vmap(one)(rows))
+  count = jnp.sum(mask, axis=-1, keepdims=True, dtype=below.dtype)
+  not_above = jnp.minimum(not_above, count)
+  return jnp.where(mask, below, 0), jnp.where(mask, not_above, 0)
 
 
-def group_rank(x: Float[Array, "*batch G"]) -> Int[Array, "*batch G"]:
-  """Ascending rank 0 .. G-1 in the last axis; ties keep their order."""
-  return jnp.argsort(jnp.argsort(x, axis=-1, stable=True), axis=-1)
+def ranks(
+    values: Float[Array, "*batch N"],
+    mask: Bool[Array, "*batch N"] | None = None,
+    *,
+    average: bool,
+) -> Float[Array, "*batch N"]:
+  """Ascending rank 0 .. n - 1 of each valid value in the last axis.
+
+  Args:
+    values: any unit.
+    mask: True for valid entries, n of them; None means all are valid.
+    average: equal values share the mean of their ranks, so that their order
+      in the array does not matter; if False they rank in that order (static).
+
+  Returns:
+    Float32 or wider, 0 where masked.
+
+  Gradient: none.
+
+  Raises:
+    ValueError: if `mask` does not have the shape of `values`.
+  """
+  checks.same_shape("ranks", values=values, mask=mask)
+  values = jax.lax.stop_gradient(masking.as_accumulator(values))
+  if average:
+    below, not_above = tie_bounds(values, mask)
+    places = (below + not_above - 1).astype(values.dtype) / 2
+    return masking.fill_masked(places, mask)
+  invalid = jnp.zeros(values.shape, bool) if mask is None else ~mask
+  # By validity first: a valid inf must not rank behind a masked entry.
+  order = jnp.lexsort((masking.fill_masked(values, mask), invalid), axis=-1)
+  places = jnp.argsort(order, axis=-1).astype(values.dtype)
+  return masking.fill_masked(places, mask)
 
 
 def segment_counts(

@@ -1,5 +1,17 @@
 """What is minimised: surrogates, regularisers and value losses, unreduced."""
 
-from rewardjax.objectives import policy_gradient, regularizers, value
+from rewardjax.objectives import (
+    low_probability,
+    outcome,
+    policy_gradient,
+    regularizers,
+    value,
+)
 
-__all__ = ["policy_gradient", "regularizers", "value"]
+__all__ = [
+    "low_probability",
+    "outcome",
+    "policy_gradient",
+    "regularizers",
+    "value",
+]

@@ -166,3 +166,44 @@ def entropy_bonus(
   Gradient: flows through `entropies`.
   """
   return -coefficient * masking.as_accumulator(entropies)
+
+
+def entropy_band(
+    entropies: Float[Array, "*batch T"],
+    mask: Bool[Array, "*batch T"] | None = None,
+    *,
+    low: Scalar,
+    high: Scalar,
+    coefficient: Scalar,
+) -> Float[Array, "*batch"]:
+  """coefficient (relu(low - H)^2 + relu(H - high)^2), H the row's mean.
+
+  Spreads a policy that has become too narrow and narrows one that has become
+  too wide; inside the band it says nothing. A batch reshaped to one row is
+  held by its overall mean instead of row by row.
+
+  Args:
+    entropies: of the whole distribution at each token, in nats.
+    mask: True on tokens that count.
+    low: where the band begins, in nats per token.
+    high: where it ends.
+    coefficient: loss units per nat squared.
+
+  Returns:
+    A loss per row, float32 or wider; 0 for rows without a valid token.
+
+  Gradient: flows through `entropies` of valid tokens, split evenly.
+
+  Raises:
+    ValueError: if shapes differ, low > high as Python numbers, or
+      `coefficient` is negative.
+  """
+  where = "entropy_band"
+  checks.same_shape(where, entropies=entropies, mask=mask)
+  checks.at_least(where, 0, coefficient=coefficient)
+  if isinstance(low, int | float):
+    checks.at_least(where, low, high=high)
+  mean = masking.masked_mean(entropies, mask, -1)
+  outside = jax.nn.relu(low - mean) + jax.nn.relu(mean - high)
+  losses = coefficient * jnp.square(outside)
+  return jnp.where(masking.count(entropies, mask, -1) > 0, losses, 0.0)

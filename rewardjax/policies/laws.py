@@ -23,11 +23,14 @@ class SamplingLaw(NamedTuple):
     tie with the k-th are kept too.
   top_p: keeps the most likely tokens until their mass, after `top_k`, reaches
     top_p; ties with the last one are kept too. The Python number 1 keeps all.
+  min_p: keeps tokens with at least min_p times the probability of the most
+    likely one. The Python number 0 keeps all.
   """
 
   temperature: Scalar = 1.0
   top_k: int = 0
   top_p: Scalar = 1.0
+  min_p: Scalar = 0.0
 
 
 PLAIN = SamplingLaw()  # the model's own distribution
@@ -44,6 +47,7 @@ def check(where: str, law: SamplingLaw) -> None:
   checks.at_least(where, 0.0, temperature=law.temperature)
   checks.at_least(where, 0, top_k=law.top_k)
   checks.within(where, 0.0, 1.0, low_open=True, top_p=law.top_p)
+  checks.probability(where, min_p=law.min_p)
 
 
 def tempered(
@@ -73,7 +77,22 @@ def threshold(
     inside = True if least is None else scaled >= least[..., None]
     mass = jax.nn.softmax(jnp.where(inside, scaled, -jnp.inf), axis=-1)
     least = _quantile(scaled, mass, law.top_p)
+  if not _is_number(law.min_p, 0):
+    least = _within_min_p(scaled, least, law.min_p)
   return least
+
+
+def _within_min_p(scaled, least, min_p):
+  """The least kept logit once tokens below min_p * max p are dropped too.
+
+  A logit that exists, not the bound itself: the scorer puts its cut half-way
+  between this one and the next.
+  """
+  top = jnp.max(scaled, axis=-1)
+  bound = top + jnp.log(jnp.asarray(min_p, scaled.dtype))
+  bound = bound if least is None else jnp.maximum(least, bound)
+  kept = scaled >= bound[..., None]
+  return jnp.min(jnp.where(kept, scaled, jnp.inf), axis=-1)
 
 
 def law_logits(
@@ -93,7 +112,8 @@ def law_logits(
     greedy law, everywhere. The law itself is held constant.
 
   Raises:
-    ValueError: if temperature < 0, top_k < 0 or top_p outside (0, 1].
+    ValueError: if temperature < 0, top_k < 0, top_p outside (0, 1] or min_p
+      outside [0, 1].
   """
   check("law_logits", law)
   if is_greedy(law):

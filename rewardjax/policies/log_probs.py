@@ -21,6 +21,8 @@ from rewardjax.policies.laws import SamplingLaw
 
 # Logits alive at once unless the caller chooses: 32 MiB in float32.
 _LOGITS_ALIVE = 2**23
+# Fields of a law that may be traced.
+_TRACEABLE = ("temperature", "top_p", "min_p")
 
 
 class TokenScores(NamedTuple):
@@ -116,8 +118,7 @@ def score_features(
       features.reshape(rows, length, width),
       unembedding.astype(features.dtype),
       tokens.reshape(rows, length),
-      jnp.asarray(law.temperature, wide),
-      jnp.asarray(law.top_p, wide),
+      {k: jnp.asarray(getattr(law, k), wide) for k in _TRACEABLE},
   )
   shape = (*batch, length)
   return TokenScores(
@@ -146,7 +147,7 @@ def _make_plan(rows, length, vocab_size, law, chunk_size):
   block = min(max(block, 128), vocab_size)
   known = lambda x: None if isinstance(x, jax.Array) else x
   return _Plan(
-      SamplingLaw(known(law.temperature), law.top_k, known(law.top_p)),
+      law._replace(**{k: known(getattr(law, k)) for k in _TRACEABLE}),
       _even(length, steps),
       _even(vocab_size, block),
   )
@@ -157,13 +158,10 @@ def _even(total, part):
   return -(-total // max(-(-total // max(part, 1)), 1))
 
 
-def _law(plan, temperature, top_p):
+def _law(plan, traced):
   """The caller's law, Python numbers where it had Python numbers."""
-  return SamplingLaw(
-      temperature if plan.law.temperature is None else plan.law.temperature,
-      plan.law.top_k,
-      top_p if plan.law.top_p is None else plan.law.top_p,
-  )
+  missing = {k: v for k, v in traced.items() if getattr(plan.law, k) is None}
+  return plan.law._replace(**missing)
 
 
 def _matmul(x, y, x_axis, y_axis):
@@ -173,12 +171,12 @@ def _matmul(x, y, x_axis, y_axis):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _score(plan, features, table, tokens, temperature, top_p):
-  return _forward(plan, features, table, tokens, temperature, top_p)[0]
+def _score(plan, features, table, tokens, traced):
+  return _forward(plan, features, table, tokens, traced)[0]
 
 
-def _forward(plan, features, table, tokens, temperature, top_p):
-  law = _law(plan, temperature, top_p)
+def _forward(plan, features, table, tokens, traced):
+  law = _law(plan, traced)
   rows, length, width = features.shape
   num_chunks = -(-length // plan.steps)
   pad = num_chunks * plan.steps - length
@@ -197,7 +195,7 @@ def _forward(plan, features, table, tokens, temperature, top_p):
   _, scores = jax.lax.scan(chunk, None, starts)
   join = lambda x: x.swapaxes(0, 1).reshape(rows, -1)[:, :length]
   log_probs, summary = jax.tree.map(join, scores)
-  saved = (features, table, tokens, temperature, top_p, summary)
+  saved = (features, table, tokens, traced, summary)
   return (log_probs, summary.entropies), saved
 
 
@@ -233,9 +231,9 @@ def _summarise(law, logits, tokens):
 
 
 def _backward(plan, saved, cotangents):
-  features, table, tokens, temperature, top_p, summary = saved
-  constants = (None, jnp.zeros_like(temperature), jnp.zeros_like(top_p))
-  law = _law(plan, temperature, top_p)
+  features, table, tokens, traced, summary = saved
+  constants = (None, jax.tree.map(jnp.zeros_like, traced))
+  law = _law(plan, traced)
   if laws.is_greedy(law):
     return jnp.zeros_like(features), jnp.zeros_like(table), *constants
   flat = features.reshape(-1, features.shape[-1])

@@ -4,8 +4,20 @@ from rewardjax.recipes import (
     actor_critic,
     credit,
     decoupled,
+    exploration,
+    exploration_credit,
     losses,
+    oreal,
     policy_gradient,
 )
 
-__all__ = ["actor_critic", "credit", "decoupled", "losses", "policy_gradient"]
+__all__ = [
+    "actor_critic",
+    "credit",
+    "decoupled",
+    "exploration",
+    "exploration_credit",
+    "losses",
+    "oreal",
+    "policy_gradient",
+]

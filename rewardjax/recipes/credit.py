@@ -30,12 +30,14 @@ class Credit(NamedTuple):
   advantages: per token, or per sample with a last axis of 1.
   mask: True on sampled tokens of samples whose reward is known.
   returns, values: targets of a critic and its values at collection, or None.
+  marked: tokens that the recipe treats apart from the others, or None.
   """
 
   advantages: Float[Array, "B G #T"]
   mask: Bool[Array, "B G T"]
   returns: Float[Array, "B G T"] | None = None
   values: Float[Array, "B G T"] | None = None
+  marked: Bool[Array, "B G T"] | None = None
 
 
 def credit_of(

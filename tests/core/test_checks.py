@@ -57,6 +57,7 @@ def test_traced_values_pass():
 
 def test_at_least_and_one_of():
   checks.at_least("f", 1, k=1)
+  checks.at_least("f", 1, high=1, low=2)  # names of its own parameters
   with pytest.raises(ValueError, match=r"f: k must be in \[1, inf\], got 0"):
     checks.at_least("f", 1, k=0)
   checks.one_of("f", iter(["a", "b"]), mode="b", other="a")

@@ -1,5 +1,3 @@
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,70 +7,63 @@ from rewardjax.core import statistics
 from tests import variants
 
 NAN = jnp.nan
-CORRECT = jnp.array([[True, True, False, False, False, True]] * 2)
-VALID = jnp.array([[True] * 5 + [False], [True] * 3 + [False] * 3])
 
 
 @variants.every
-def test_pass_at_k_by_hand(variant):
-  actual = variant(lambda c, m: statistics.pass_at_k(c, m, k=2))(CORRECT, VALID)
-  # 1 - C(3, 2) / C(5, 2) = 0.7; one wrong of three: two draws must hit.
-  np.testing.assert_allclose(actual, [0.7, 1.0], rtol=1e-6)
+@pytest.mark.parametrize(
+    "average, expected",
+    [
+        (False, [[1, 0, 3, 2, 4, 0], [0, 1, 2, 0, 0, 0]]),
+        (True, [[1.5, 0, 3.5, 1.5, 3.5, 0], [1, 1, 1, 0, 0, 0]]),
+    ],
+)
+def test_ranks_by_hand(variant, average, expected):
+  inf = jnp.inf
+  x = jnp.array([[0.3, -inf, inf, 0.3, inf, NAN], [1, 1, 1, NAN, -inf, inf]])
+  mask = jnp.array([[True] * 5 + [False], [True] * 3 + [False] * 3])
+  rank = lambda x, m: statistics.ranks(x, m, average=average)
+  np.testing.assert_array_equal(variant(rank)(x, mask), expected)
 
 
-@pytest.mark.parametrize("k", [1, 2, 3, 4])
-def test_pass_at_k_counts_all_subsets(k):
-  for c in range(5):
-    correct = jnp.arange(4) < c
-    draws = itertools.combinations(np.asarray(correct), k)
-    expected = np.mean([any(draw) for draw in draws])
-    actual = statistics.pass_at_k(correct, k=k)
-    np.testing.assert_allclose(actual, expected, rtol=1e-6)
-
-
-def test_pass_at_k_is_unbiased_over_all_outcomes():
-  """Sums over the 2^6 outcomes of six draws with success rate 0.3."""
-  outcomes = jnp.array(list(itertools.product([False, True], repeat=6)))
-  c = np.asarray(outcomes).sum(-1)
-  weights = 0.3**c * 0.7 ** (6 - c)
-  for k in (1, 3, 6):
-    mean = np.sum(weights * np.asarray(statistics.pass_at_k(outcomes, k=k)))
-    np.testing.assert_allclose(mean, 1 - 0.7**k, rtol=1e-5)
-
-
-def test_pass_at_k_needs_k_valid_samples():
-  actual = statistics.pass_at_k(CORRECT, VALID, k=4)
-  np.testing.assert_allclose(actual, [1.0, np.nan], rtol=1e-6)
-  nobody = jnp.zeros_like(VALID)
-  assert jnp.all(jnp.isnan(statistics.pass_at_k(CORRECT, nobody, k=1)))
-
-
-def test_pass_at_k_for_many_samples():
-  # C(n, k) itself would overflow float32.
-  correct = jnp.arange(2000) < 1
-  actual = statistics.pass_at_k(correct, k=500)
-  np.testing.assert_allclose(actual, 0.25, rtol=1e-3)
-
-
-def test_pass_at_k_errors(no_jaxtyping):
-  with pytest.raises(ValueError, match=r"pass_at_k: k must be in \[1, inf\]"):
-    statistics.pass_at_k(CORRECT, k=0)
-  with pytest.raises(ValueError, match=r"'mask': \(6,\)"):
-    statistics.pass_at_k(CORRECT, VALID[0], k=1)
-
-
-@variants.every
-def test_group_rank_by_hand(variant):
-  x = jnp.array([[0.3, -1.0, 7.0, 0.3], [1.0, 1.0, 1.0, 1.0]])
-  actual = variant(statistics.group_rank)(x)
-  np.testing.assert_array_equal(actual, [[1, 0, 3, 2], [0, 1, 2, 3]])
-
-
-def test_group_rank_is_unmoved_by_increasing_maps():
+@pytest.mark.parametrize("average", [False, True])
+def test_ranks_are_unmoved_by_increasing_maps(average):
   x = jax.random.normal(jax.random.key(0), (5, 9))
-  before = statistics.group_rank(x)
-  np.testing.assert_array_equal(statistics.group_rank(jnp.exp(3 * x)), before)
-  np.testing.assert_array_equal(jnp.sort(before, -1)[0], np.arange(9))
+  rank = lambda x: statistics.ranks(x, average=average)
+  np.testing.assert_array_equal(rank(jnp.exp(3 * x)), rank(x))
+  np.testing.assert_array_equal(jnp.sort(rank(x), -1)[0], np.arange(9))
+
+
+def test_ranks_equal_counting_with_many_ties():
+  random = np.random.default_rng(0)
+  x, mask = random.integers(0, 4, (7, 11)) / 2.0, random.random((7, 11)) < 0.6
+  below, not_above = statistics.tie_bounds(jnp.array(x), jnp.array(mask))
+  rank = statistics.ranks(jnp.array(x), jnp.array(mask), average=True)
+  for b, i in zip(*np.nonzero(mask)):
+    valid = x[b][mask[b]]
+    assert below[b, i] == np.sum(valid < x[b, i])
+    assert not_above[b, i] == np.sum(valid <= x[b, i])
+    ties = np.arange(np.sum(valid < x[b, i]), np.sum(valid <= x[b, i]))
+    np.testing.assert_allclose(rank[b, i], np.mean(ties))
+  np.testing.assert_array_equal(rank[~mask], 0)
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_ranks_edges(average):
+  rank = lambda x, mask=None: statistics.ranks(x, mask, average=average)
+  x, valid = jnp.array([2.0, NAN, 1.0]), jnp.array([True, False, True])
+  np.testing.assert_array_equal(rank(x, jnp.zeros(3, bool)), 0)
+  np.testing.assert_array_equal(rank(jnp.array([7.0])), 0)
+  assert rank(x.astype(jnp.bfloat16)).dtype == jnp.float32
+  product = lambda x: jnp.sum(jnp.where(valid, x, 0.0) * rank(x, valid))
+  # The rank itself is held.
+  np.testing.assert_array_equal(jax.grad(product)(x), [1, 0, 0])
+
+
+def test_ranks_name_mismatched_arguments(no_jaxtyping):
+  for function in (statistics.tie_bounds, statistics.ranks):
+    options = {} if function is statistics.tie_bounds else {"average": True}
+    with pytest.raises(ValueError, match=r"'values': \(2,\), 'mask': \(1,\)"):
+      function(jnp.ones(2), jnp.ones(1, bool), **options)
 
 
 @variants.every

@@ -248,7 +248,42 @@ def test_entropy_bonus_and_its_sampled_impostor():
   np.testing.assert_allclose(jax.grad(sampled)(LOGITS), 0.0, atol=1e-7)
 
 
+BAND = dict(low=0.2, high=0.5, coefficient=10.0)
+
+
+@variants.every
+def test_entropy_band_by_hand(variant):
+  entropies = jnp.array([[0.0, 0.2, NAN], [0.8, NAN, NAN], [0.3, 0.5, 0.4]])
+  mask = jnp.array([[True] * 2 + [False], [True] + [False] * 2, [True] * 3])
+  entropies = jnp.concatenate([entropies, jnp.full((1, 3), NAN)])
+  mask = jnp.concatenate([mask, jnp.zeros((1, 3), bool)])
+  band = lambda h, m: regularizers.entropy_band(h, m, **BAND)
+  actual = variant(band)(entropies, mask)
+  # Means 0.1 and 0.8 miss the band by 0.1 and 0.3; 0.4 lies inside.
+  np.testing.assert_allclose(actual, [0.1, 0.9, 0, 0], rtol=1e-5)
+
+
+def test_entropy_band_gradient_and_one_row_for_a_batch():
+  entropies = jnp.array([[0.0, 0.2, NAN], [0.6, 0.8, 0.7]])
+  mask = jnp.array([[True, True, False], [True, True, True]])
+  band = lambda h: regularizers.entropy_band(h, mask, **BAND)
+  slope = jax.grad(lambda h: jnp.sum(band(h)))(entropies)
+  # -2 c (low - mean) / n and 2 c (mean - high) / n.
+  expected = [[-1.0, -1.0, 0.0], [4 / 3] * 3]
+  np.testing.assert_allclose(slope, expected, rtol=1e-5)
+  whole = regularizers.entropy_band(
+      entropies.reshape(1, -1), mask.reshape(1, -1), **BAND
+  )
+  np.testing.assert_array_equal(whole, [0.0])  # the mean of all is 0.46
+  wide = regularizers.entropy_band(entropies.astype(jnp.bfloat16), mask, **BAND)
+  assert wide.dtype == jnp.float32
+
+
 def test_names_bad_arguments(no_jaxtyping):
+  with pytest.raises(ValueError, match=r"high must be in \[0.5, inf\], got 0"):
+    regularizers.entropy_band(LOGITS, low=0.5, high=0.4, coefficient=1.0)
+  with pytest.raises(ValueError, match="entropy_band: coefficient must be in"):
+    regularizers.entropy_band(LOGITS, low=0, high=1, coefficient=-1.0)
   with pytest.raises(ValueError, match="k1, k2, k3, k1_straight_through, k3_s"):
     regularizers.kl_loss(LOGITS, REFERENCE, estimator="kl")
   with pytest.raises(ValueError, match="'reference_log_probs': \\(2,\\)"):

@@ -16,6 +16,7 @@ LAWS = [
     SamplingLaw(0.6),
     SamplingLaw(1.0, 3),
     SamplingLaw(1.5, 4, 0.8),
+    SamplingLaw(1.0, min_p=0.3),
     SamplingLaw(0),
 ]
 

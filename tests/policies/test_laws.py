@@ -25,6 +25,14 @@ BY_HAND = [
     # Of the top two, 0.625 reaches 0.6 alone; 4/7 does not.
     (SamplingLaw(1.0, 2, 0.6), [[1, 0, 0, 0], [0, 0, 3 / 7, 4 / 7]]),
     (SamplingLaw(0), [[1, 0, 0, 0], [0, 0, 0, 1]]),
+    # At least 0.28 of the most likely: 0.14 of 0.5, 0.112 of 0.4.
+    (
+        SamplingLaw(min_p=0.28),
+        np.array([[0.5, 0, 0.15, 0.3], [0, 0.2, 0.3, 0.4]]) / [[0.95], [0.9]],
+    ),
+    # The stricter of the two counts: here one, there the other.
+    (SamplingLaw(1.0, 1, 1.0, 0.1), [[1, 0, 0, 0], [0, 0, 0, 1]]),
+    (SamplingLaw(1.0, 2, 1.0, 0.8), [[1, 0, 0, 0], [0, 0, 0, 1]]),
 ]
 
 
@@ -49,15 +57,19 @@ def sorted_reference(logits, law):
     order = np.argsort(-p)
     last = order[np.searchsorted(np.cumsum(p[order]), law.top_p)]
     kept &= scaled >= scaled[last]
+  kept &= p >= law.min_p * p.max()
   p = np.where(kept, p, 0)
   with np.errstate(divide="ignore"):
     return np.log(p / p.sum())
 
 
 @pytest.mark.parametrize("top_k", [0, 1, 7, 500])
-@pytest.mark.parametrize("top_p", [1.0, 0.9, 0.3, 1e-6])
-def test_law_logits_equal_a_float64_reference_that_sorts(top_k, top_p):
-  law = SamplingLaw(0.8, top_k, top_p)
+@pytest.mark.parametrize(
+    "top_p, min_p",
+    [(1.0, 0.0), (0.9, 0.0), (0.3, 0.0), (1e-6, 0.0), (1.0, 0.02), (0.9, 0.3)],
+)
+def test_law_logits_equal_a_float64_reference_that_sorts(top_k, top_p, min_p):
+  law = SamplingLaw(0.8, top_k, top_p, min_p)
   logits = 3 * jax.random.normal(jax.random.key(top_k), (6, 301))
   actual = jax.jit(lambda x: laws.law_logits(law, x))(logits)
   expected = np.stack([sorted_reference(row, law) for row in logits])
@@ -65,10 +77,16 @@ def test_law_logits_equal_a_float64_reference_that_sorts(top_k, top_p):
 
 
 def test_traced_parameters_give_what_python_numbers_give():
-  traced = jax.jit(lambda t, p: laws.law_logits(SamplingLaw(t, 0, p), LOGITS))
-  for law in (SamplingLaw(0.7, 0, 0.6), SamplingLaw(1.0, 0, 1.0)):
+  traced = jax.jit(
+      lambda t, p, m: laws.law_logits(SamplingLaw(t, 0, p, m), LOGITS)
+  )
+  for law in (
+      SamplingLaw(0.7, 0, 0.6),
+      SamplingLaw(1.0, 0, 1.0),
+      SamplingLaw(1.2, 0, 0.95, 0.5),
+  ):
     np.testing.assert_allclose(
-        traced(law.temperature, law.top_p),
+        traced(law.temperature, law.top_p, law.min_p),
         laws.law_logits(law, LOGITS),
         rtol=1e-6,
     )
@@ -88,7 +106,12 @@ def test_a_greedy_law_gives_ties_to_the_first_token():
 
 def test_excluded_logits_may_be_minus_infinity():
   logits = jnp.array([-jnp.inf, 0.0, 0.0, -1.0])
-  for law in (SamplingLaw(), SamplingLaw(1.0, 3), SamplingLaw(1.0, 0, 0.99)):
+  for law in (
+      SamplingLaw(),
+      SamplingLaw(1.0, 3),
+      SamplingLaw(1.0, 0, 0.99),
+      SamplingLaw(min_p=1e-9),
+  ):
     log_p = laws.law_logits(law, logits)
     assert jnp.isneginf(log_p[0]) and jnp.isclose(jnp.exp(log_p).sum(), 1.0)
 
@@ -104,7 +127,13 @@ def test_the_bisected_quantile_is_the_kth_largest_value(values):
 
 
 @pytest.mark.parametrize(
-    "law", [SamplingLaw(0.7), SamplingLaw(0.7, 3), SamplingLaw(1.0, 0, 0.85)]
+    "law",
+    [
+        SamplingLaw(0.7),
+        SamplingLaw(0.7, 3),
+        SamplingLaw(1.0, 0, 0.85),
+        SamplingLaw(min_p=0.28),
+    ],
 )
 def test_gradients_of_kept_entries(law):
   """The kept set is constant, so small steps see the whole derivative."""
@@ -236,6 +265,7 @@ def test_inverse_cdf_draws_tokens_rarer_than_a_float32_digit():
         (SamplingLaw(1.0, -1), "top_k must be in .0, inf"),
         (SamplingLaw(1.0, 0, 0.0), r"top_p must be in \(0, 1\]"),
         (SamplingLaw(1.0, 0, 1.5), r"top_p must be in \(0, 1\]"),
+        (SamplingLaw(min_p=1.1), r"min_p must be in \[0, 1\]"),
     ],
 )
 def test_laws_without_meaning_are_refused(law, message):

@@ -16,6 +16,7 @@ LAWS = [
     SamplingLaw(0.5, 20, 0.8),
     SamplingLaw(1.0, 1),
     SamplingLaw(0),
+    SamplingLaw(0.9, min_p=0.02),
 ]
 
 
@@ -136,20 +137,21 @@ def test_gradient_in_closed_form():
 def test_the_law_is_held_constant():
   features, table, tokens, _ = make_inputs()
 
-  def loss(temperature, top_p):
-    law = SamplingLaw(temperature, 0, top_p)
+  def loss(temperature, top_p, min_p):
+    law = SamplingLaw(temperature, 0, top_p, min_p)
     scores = log_probs.score_features(features, table, tokens, law=law)
     return jnp.sum(scores.entropies)
 
-  grads = jax.grad(loss, (0, 1))(jnp.float32(0.7), jnp.float32(0.9))
-  assert grads == (0.0, 0.0)
+  law = [jnp.float32(x) for x in (0.7, 0.9, 0.1)]
+  assert jax.grad(loss, (0, 1, 2))(*law) == (0.0, 0.0, 0.0)
 
 
 def test_a_traced_law_scores_like_python_numbers():
   features, table, tokens, _ = make_inputs()
   score = lambda law: log_probs.score_features(features, table, tokens, law=law)
-  traced = jax.jit(lambda t, p: score(SamplingLaw(t, 9, p)))(0.7, 0.9)
-  expected = score(SamplingLaw(0.7, 9, 0.9))
+  traced = jax.jit(lambda *law: score(SamplingLaw(law[0], 9, *law[1:])))
+  traced = traced(0.7, 0.9, 0.05)
+  expected = score(SamplingLaw(0.7, 9, 0.9, 0.05))
   np.testing.assert_allclose(traced.log_probs, expected.log_probs, rtol=1e-5)
 
 

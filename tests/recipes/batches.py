@@ -28,6 +28,18 @@ class Batch(NamedTuple):
     """Tokens of samples whose reward is known."""
     return self.mask & self.valid[..., None]
 
+  @property
+  def token_rewards(self) -> np.ndarray:
+    """Logits of both signs."""
+    return 4 * self.values - 2
+
+  @property
+  def kept(self) -> np.ndarray:
+    """All samples but two, one right and one wrong."""
+    kept = np.ones(self.valid.shape, bool)
+    kept[0, 0] = kept[0, 1] = False
+    return kept
+
 
 def make(seed: int = 0) -> Batch:
   """Four groups: mixed, equal rewards, one valid sample, graded rewards.

@@ -99,9 +99,13 @@ def _named(batch, arrays):
   return {k: jnp.asarray(getattr(batch, v)) for k, v in arrays.items()}
 
 
-def whole(name: str, batch: batches.Batch, **changes):
+def _case(name: str | Case) -> Case:
+  return name if isinstance(name, Case) else CASES[name]
+
+
+def whole(name: str | Case, batch: batches.Batch, **changes):
   """`(log_probs, **changes) -> (loss, metrics)` of the recipe in one call."""
-  case = CASES[name]
+  case = _case(name)
   arrays = _named(batch, case.loss_arrays | case.credit_arrays)
   options = case.loss | case.credit | arrays
   rollouts, reward = batches.rollouts(batch), batches.reward(batch)
@@ -114,17 +118,19 @@ def whole(name: str, batch: batches.Batch, **changes):
   return call
 
 
-def credit_half(name: str, batch: batches.Batch) -> credit.Credit:
-  case = CASES[name]
+def credit_half(name: str | Case, batch: batches.Batch) -> credit.Credit:
+  case = _case(name)
   arrays = _named(batch, case.credit_arrays)
   return case.half(
       batches.rollouts(batch), batches.reward(batch), **case.credit, **arrays
   )
 
 
-def loss_half(name: str, batch: batches.Batch, given: credit.Credit, rows):
+def loss_half(
+    name: str | Case, batch: batches.Batch, given: credit.Credit, rows
+):
   """`log_probs -> (loss, metrics)` of some samples, their credit given."""
-  case = CASES[name]
+  case = _case(name)
   arrays = batches.take(_named(batch, case.loss_arrays), rows)
   rollouts = batches.take_rollouts(batch, rows)
   part = batches.take(given, rows)

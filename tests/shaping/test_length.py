@@ -36,3 +36,33 @@ def test_missing_stop_penalty(variant):
 def test_overlong_penalty_names_bad_arguments(buffer):
   with pytest.raises(ValueError, match="overlong_penalty: buffer must be in"):
     length.overlong_penalty(jnp.array([3]), max_length=20, buffer=buffer)
+
+
+@variants.every
+def test_length_trapezoid_by_hand(variant):
+  bounds = dict(rise_start=10, rise_end=20, fall_start=40, fall_end=60)
+  call = functools.partial(length.length_trapezoid, **bounds)
+  lengths = jnp.array([[0, 10, 15, 20], [40, 45, 60, 1000]])
+  expected = [[0, 0, 0.5, 1], [1, 0.75, 0, 0]]
+  np.testing.assert_allclose(variant(call)(lengths), expected)
+
+
+def test_length_trapezoid_per_task_and_with_steps():
+  lengths = jnp.array([[0, 4, 5, 6], [0, 4, 5, 6]])
+  column = lambda *x: jnp.array(x)[:, None]
+  actual = length.length_trapezoid(
+      lengths,
+      rise_start=column(5.0, 0.0),
+      rise_end=column(5.0, 0.0),
+      fall_start=column(6.0, 4.0),
+      fall_end=column(6.0, 6.0),
+  )
+  # Row 0 steps up at 5 and down behind 6; row 1 rewards what is short.
+  np.testing.assert_allclose(actual, [[0, 0, 1, 1], [1, 1, 0.5, 0]])
+
+
+def test_length_trapezoid_names_bad_arguments():
+  bounds = dict(rise_start=1, rise_end=3, fall_start=2, fall_end=4)
+  message = r"length_trapezoid: fall_start must be in \[3, inf\], got 2"
+  with pytest.raises(ValueError, match=message):
+    length.length_trapezoid(jnp.array([3]), **bounds)

@@ -1,0 +1,5 @@
+"""How learned rewards are trained, and read: losses, never networks."""
+
+from rewardjax.reward_models import outcome
+
+__all__ = ["outcome"]
