@@ -5,7 +5,17 @@ from rewardjax.advantages import (
     group,
     off_policy,
     placement,
+    process,
+    running,
     temporal,
 )
 
-__all__ = ["dynamic_sampling", "group", "off_policy", "placement", "temporal"]
+__all__ = [
+    "dynamic_sampling",
+    "group",
+    "off_policy",
+    "placement",
+    "process",
+    "running",
+    "temporal",
+]

@@ -2,10 +2,26 @@
 
 from rewardjax.recipes import (
     actor_critic,
+    agreement,
     credit,
     decoupled,
+    likelihood,
     losses,
+    multi_reward,
     policy_gradient,
+    process,
+    two_level,
 )
 
-__all__ = ["actor_critic", "credit", "decoupled", "losses", "policy_gradient"]
+__all__ = [
+    "actor_critic",
+    "agreement",
+    "credit",
+    "decoupled",
+    "likelihood",
+    "losses",
+    "multi_reward",
+    "policy_gradient",
+    "process",
+    "two_level",
+]

@@ -1,5 +1,11 @@
-"""What scores a sample: verifiers on text and on tokens."""
+"""What scores a sample: verifiers, likelihood, agreement, form, routes."""
 
-from rewardjax.rewards import verifiers
+from rewardjax.rewards import (
+    agreement,
+    likelihood,
+    patterns,
+    routes,
+    verifiers,
+)
 
-__all__ = ["verifiers"]
+__all__ = ["agreement", "likelihood", "patterns", "routes", "verifiers"]
