@@ -165,7 +165,8 @@ def thought_rewards(
   References:
     "Good Learners Think Their Thinking" (TP-GRPO; the weights are ours).
   """
-  _check("thought_rewards", outcomes, mask, labels=labels, mask=thought_mask)
+  thoughts = dict(labels=labels, thought_mask=thought_mask)
+  _check("thought_rewards", outcomes, mask, **thoughts)
   mask = jnp.ones(outcomes.shape, bool) if mask is None else mask
   if success_rate is None:
     success_rate = masking.masked_mean(outcomes, mask, -1)

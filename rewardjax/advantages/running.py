@@ -1,7 +1,6 @@
 """Statistics of rewards kept over steps: of tasks, and of group spreads.
 
 States are NamedTuples of arrays: they pass through jit, scan and checkpoints.
-What a batch adds is a sum, so that devices add theirs before the update.
 """
 
 from typing import NamedTuple
@@ -26,18 +25,6 @@ class TaskStatistics(NamedTuple):
     return masking.safe_divide(self.deviation, self.weight)
 
 
-class TaskSums(NamedTuple):
-  """What a batch adds to the statistics of K tasks; `psum` all fields.
-
-  count, and the sums of distances and squared distances of rewards from the
-  means so far.
-  """
-
-  count: Float[Array, " K"]
-  distance: Float[Array, " K"]
-  squares: Float[Array, " K"]
-
-
 def init_tasks(num_tasks: int) -> TaskStatistics:
   """Nothing known of K tasks.
 
@@ -48,50 +35,73 @@ def init_tasks(num_tasks: int) -> TaskStatistics:
   return TaskStatistics(*(jnp.zeros(num_tasks) for _ in range(3)))
 
 
-def task_sums(
-    state: TaskStatistics,
+def task_statistics(
     rewards: Float[Array, "*batch"],
     tasks: Int[Array, "*batch"],
     mask: Bool[Array, "*batch"] | None = None,
-) -> TaskSums:
-  """Sums over a batch, or over the part of it that a device has.
+    *,
+    num_tasks: int,
+) -> TaskStatistics:
+  """Statistics of a batch: means first, then distances from them.
 
   Args:
-    state: so far; distances are taken from its means, which all devices
-      share and which are near the rewards: no squares of large numbers.
     rewards: in the units of their task.
     tasks: of each reward, 0 .. K-1; any other id counts nowhere.
     mask: True for known rewards; None means all.
+    num_tasks: K (static).
+
+  Gradient: flows through `rewards`; statistics are usually held.
 
   Raises:
     ValueError: if shapes differ.
   """
-  checks.same_shape("task_sums", rewards=rewards, tasks=tasks, mask=mask)
-  num_tasks = state.mean.shape[0]
+  checks.same_shape("task_statistics", rewards=rewards, tasks=tasks, mask=mask)
   mask = jnp.ones(rewards.shape, bool) if mask is None else mask
   known = mask & (tasks >= 0) & (tasks < num_tasks)
   ids = jnp.where(known, tasks, 0)
-  distance = masking.fill_masked(rewards, known)
-  distance = masking.fill_masked(distance - state.mean[ids], known)
+  rewards = masking.fill_masked(rewards, known)
   add = lambda x: statistics.segment_counts(
       x, ids, known, num_segments=num_tasks
   )
-  ones = jnp.ones_like(distance)
-  return TaskSums(add(ones), add(distance), add(jnp.square(distance)))
+  weight = add(jnp.ones_like(rewards))
+  mean = masking.safe_divide(add(rewards), weight)
+  return TaskStatistics(weight, mean, add(jnp.square(rewards - mean[ids])))
+
+
+def merge_tasks(
+    first: TaskStatistics, second: TaskStatistics
+) -> TaskStatistics:
+  """Statistics of both: of two batches, devices or times, in any order.
+
+  Means are merged by their distance, never by sums of squares: rewards far
+  from 0 keep their variance in float32.
+
+  References:
+    Chan et al., "Updating formulae and a pairwise algorithm for computing
+      sample variances", 1979.
+  """
+  weight = first.weight + second.weight
+  distance = second.mean - first.mean
+  share = masking.safe_divide(second.weight, weight)
+  deviation = first.deviation + second.deviation
+  return TaskStatistics(
+      weight,
+      first.mean + distance * share,
+      deviation + jnp.square(distance) * first.weight * share,
+  )
 
 
 def update_tasks(
-    state: TaskStatistics, sums: TaskSums, *, decay: Scalar = 1.0
+    state: TaskStatistics, batch: TaskStatistics, *, decay: Scalar = 1.0
 ) -> TaskStatistics:
   """Adds a batch; what was known before weighs `decay` times as much.
 
-  With decay 1 the result is that of all rewards at once, in any order and
-  any split into batches. A task without rewards in the batch keeps its mean
-  and variance.
+  With decay 1 the result is that of all rewards at once. A task without
+  rewards in the batch keeps what it has.
 
   Args:
     state: so far.
-    sums: of `task_sums` with this same state.
+    batch: of `task_statistics`, merged over devices.
     decay: of the weight of older rewards, per update.
 
   Raises:
@@ -99,12 +109,11 @@ def update_tasks(
   """
   checks.probability("update_tasks", decay=decay)
   # Without news there is nothing to make room for.
-  factor = jnp.where(sums.count > 0, decay, 1.0)
-  weight = factor * state.weight + sums.count
-  step = masking.safe_divide(sums.distance, weight)
-  deviation = factor * state.deviation + sums.squares
-  deviation = jnp.maximum(deviation - weight * jnp.square(step), 0.0)
-  return TaskStatistics(weight, state.mean + step, deviation)
+  factor = jnp.where(batch.weight > 0, decay, 1.0)
+  older = TaskStatistics(
+      factor * state.weight, state.mean, factor * state.deviation
+  )
+  return merge_tasks(older, batch)
 
 
 def task_standardized(

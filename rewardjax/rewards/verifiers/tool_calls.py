@@ -135,7 +135,8 @@ def call_score(
       released code: matching is optimal, not greedy in the order of calls.
   """
   checks.one_of("call_score", get_args(Grain), grain=grain)
-  checks.within("call_score", low, low_open=True, high=high)
+  if not low < high:
+    raise ValueError(f"call_score: low must be below high, got {low}, {high}.")
   checks.at_least("call_score", 1, number_of_expected_calls=len(expected))
   most = 1.0 + sum(
       1 + (len(c.parameters) if grain == "fine" else 0) for c in expected
