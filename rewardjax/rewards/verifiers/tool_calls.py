@@ -44,7 +44,8 @@ def multiset_jaccard(
     first: Iterable[Hashable], second: Iterable[Hashable]
 ) -> float:
   """sum_x min count / sum_x max count; 1 for two empty collections."""
-  a, b = collections.Counter(first), collections.Counter(second)
+  # As lists: a Counter of a dict would take its values for counts.
+  a, b = collections.Counter(list(first)), collections.Counter(list(second))
   union = (a | b).total()
   return (a & b).total() / union if union else 1.0
 
@@ -139,10 +140,8 @@ def call_score(
     raise ValueError(f"call_score: low must be below high, got {low}, {high}.")
   checks.at_least("call_score", 1, number_of_expected_calls=len(expected))
   most = 1.0 + sum(
-      1 + (len(c.parameters) if grain == "fine" else 0) for c in expected
+      1 + (0 if grain == "calls" else len(c.parameters)) for c in expected
   )
-  if grain == "calls":
-    most = 1.0 + len(expected)
   names = multiset_jaccard((c.name for c in expected), (c.name for c in called))
   shape = (len(expected), len(called))
   table = np.array(
