@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rewardjax.advantages import running
 from rewardjax.recipes import (
-  agreement,
-  likelihood,
-  multi_reward,
-  policy_gradient,
-  process,
-  two_level,
+    agreement,
+    likelihood,
+    multi_reward,
+    policy_gradient,
+    process,
+    two_level,
 )
 from rewardjax.types import Reward
 from tests.recipes import batches, step_batches, step_references
