@@ -19,7 +19,9 @@ ROOMS = (
     "objectives",
     "policies",
     "recipes",
+    "reward_models",
     "rewards",
+    "search",
     "shaping",
     "training",
 )

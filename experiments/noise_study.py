@@ -14,12 +14,15 @@ from ml_collections import config_flags
 
 from experiments import (
     commands,
-  noise_appeals,
-  noise_cards,
-  noise_fixed_points,
-  noise_sweep,
-  results,
-  studies,
+    noise_appeals,
+    noise_cards,
+    noise_fixed_points,
+    noise_sweep,
+    results,
+    studies,
+    studies_likelihood,
+    studies_noise_and_tiers,
+    studies_steps,
 )
 from experiments.choices import choose
 
@@ -30,6 +33,14 @@ STUDIES = {
     "kl_fixed_point": noise_fixed_points.kl_fixed_point,
     "drifting_rates": noise_appeals.drifting_rates,
     "sweep": noise_sweep.sweep,
+    "likelihood_rewards": studies_likelihood.likelihood_rewards,
+    "rlpr": studies_likelihood.rlpr,
+    "climb_noisy_rewards": studies_noise_and_tiers.climb_noisy_rewards,
+    "co_reward": studies_noise_and_tiers.co_reward,
+    "sweet_spot_learning": studies_noise_and_tiers.sweet_spot_learning,
+    "reward_refinement": studies_steps.reward_refinement,
+    "gated_reward_accumulation": studies_steps.gated_reward_accumulation,
+    "oprl": studies_steps.oprl,
 }
 
 

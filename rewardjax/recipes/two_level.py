@@ -101,6 +101,7 @@ def oprl(
     num_steps: int,
     coefficient: Scalar = 0.05,
     weight: Scalar = 1.0,
+    estimator: Callable[..., Array] = group.leave_one_out,
     clip_low: Scalar = 0.2,
     clip_high: Scalar = 0.2,
     **anchor: Unpack[Anchor],
@@ -120,6 +121,8 @@ def oprl(
     num_steps: K (static).
     coefficient: beta, reward units per nat.
     weight: of the advantages of steps.
+    estimator: of both levels (static); a standardising one frees the steps
+      from the scale of `coefficient`.
     clip_low: of the token ratio.
     clip_high: of the token ratio.
     **anchor: of the KL loss.
@@ -132,6 +135,7 @@ def oprl(
       rollouts, reward, oprl_credit,
       process_log_probs=process_log_probs, step_ids=step_ids,
       num_steps=num_steps, coefficient=coefficient, weight=weight,
+      estimator=estimator,
   )
   surrogate = clipped(clip_low=clip_low, clip_high=clip_high)
   return policy_loss(

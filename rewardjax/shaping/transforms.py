@@ -74,16 +74,15 @@ def delta_steps(rewards: Steps, mask: StepMask | None = None) -> Steps:
   """
   checks.same_shape("delta_steps", rewards=rewards, mask=mask)
   mask = _valid(rewards, mask)
-  last = masking.last_valid(mask)
-  kept = masking.fill_masked(rewards, mask & ~last)
-  # What comes next among the kept; the last step counts as 0.
+  # The last step counts as 0, for itself and for the one before it.
+  kept = masking.fill_masked(rewards, mask & ~masking.last_valid(mask))
   places = jnp.where(mask, jnp.arange(mask.shape[-1]), mask.shape[-1])
   following = jnp.flip(jnp.minimum.accumulate(jnp.flip(places, -1), -1), -1)
   pad = jnp.full((*mask.shape[:-1], 1), mask.shape[-1], following.dtype)
   following = jnp.concatenate([following[..., 1:], pad], -1)
   padded = jnp.concatenate([kept, jnp.zeros_like(kept[..., :1])], -1)
   after = jnp.take_along_axis(padded, following, axis=-1)
-  return masking.fill_masked(kept - after, mask & ~last)
+  return masking.fill_masked(kept - after, mask)
 
 
 def gate_steps(

@@ -110,7 +110,7 @@ def test_segment_counts_names_mismatched_arguments(no_jaxtyping):
     )
 
 
-STEP_IDS = jnp.array([[0, 0, 1, 2, 5], [1, -1, 1, 0, 0]])
+STEP_IDS = jnp.array([[0, 0, 1, 2, 3], [1, -1, 1, 0, 0]])
 STEP_MASK = jnp.array([[True] * 5, [True, True, False, True, False]])
 
 
