@@ -22,7 +22,9 @@ from experiments import (
     studies,
     studies_likelihood,
     studies_noise_and_tiers,
+    studies_renorm,
     studies_steps,
+    studies_thoughts,
 )
 from experiments.choices import choose
 
@@ -41,6 +43,8 @@ STUDIES = {
     "reward_refinement": studies_steps.reward_refinement,
     "gated_reward_accumulation": studies_steps.gated_reward_accumulation,
     "oprl": studies_steps.oprl,
+    "ppr_renorm": studies_renorm.ppr_renorm,
+    "tp_grpo": studies_thoughts.tp_grpo,
 }
 
 
