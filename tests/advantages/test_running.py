@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rewardjax.advantages import running
+from rewardjax.training.checkpoints import Checkpointer
 from tests import variants
 
 NAN = jnp.nan
@@ -72,6 +73,18 @@ def test_state_passes_through_jit_and_scan():
   tasks = jnp.array([[0, 1], [1, 1]])
   state = collect(jnp.array([[1.0, 2.0], [4.0, 6.0]]), tasks)
   np.testing.assert_allclose(state.mean, [1, 4])
+
+
+def test_a_checkpoint_brings_the_statistics_back(tmp_path):
+  state = _added(running.init_tasks(2), REWARDS, TASKS, MASK)
+  both = state, running.update_spread(running.init_spread(), jnp.array(0.3))
+  with Checkpointer(tmp_path) as checkpointer:
+    checkpointer.save(1, both)
+    checkpointer.wait()
+    start = running.init_tasks(2), running.init_spread()
+    restored = checkpointer.restore(start)
+  jax.tree.map(np.testing.assert_array_equal, restored.tree, both)
+  assert isinstance(restored.tree[0], running.TaskStatistics)
 
 
 @variants.every
