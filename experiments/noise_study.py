@@ -14,16 +14,21 @@ from ml_collections import config_flags
 
 from experiments import (
     commands,
-  noise_appeals,
-  noise_cards,
-  noise_fixed_points,
-  noise_sweep,
-  results,
-  studies,
-  studies_exploration,
-  studies_mixture,
-  studies_outcomes,
-  studies_stability,
+    noise_appeals,
+    noise_cards,
+    noise_fixed_points,
+    noise_sweep,
+    results,
+    studies,
+    studies_exploration,
+    studies_likelihood,
+    studies_mixture,
+    studies_noise_and_tiers,
+    studies_outcomes,
+    studies_renorm,
+    studies_stability,
+    studies_steps,
+    studies_thoughts,
 )
 from experiments.choices import choose
 
@@ -42,6 +47,16 @@ STUDIES = {
     "stable_reinforce_glitches": studies_stability.stable_reinforce_glitches,
     "amft_mixture": studies_mixture.amft_mixture,
     "oreal_key_token": studies_outcomes.oreal_key_token,
+    "likelihood_rewards": studies_likelihood.likelihood_rewards,
+    "rlpr": studies_likelihood.rlpr,
+    "climb_noisy_rewards": studies_noise_and_tiers.climb_noisy_rewards,
+    "co_reward": studies_noise_and_tiers.co_reward,
+    "sweet_spot_learning": studies_noise_and_tiers.sweet_spot_learning,
+    "reward_refinement": studies_steps.reward_refinement,
+    "gated_reward_accumulation": studies_steps.gated_reward_accumulation,
+    "oprl": studies_steps.oprl,
+    "ppr_renorm": studies_renorm.ppr_renorm,
+    "tp_grpo": studies_thoughts.tp_grpo,
 }
 
 

@@ -8,7 +8,9 @@ from rewardjax.advantages import (
     outcome,
     outliers,
     placement,
+    process,
     quantile,
+    running,
     temporal,
 )
 
@@ -20,6 +22,8 @@ __all__ = [
     "outcome",
     "outliers",
     "placement",
+    "process",
     "quantile",
+    "running",
     "temporal",
 ]

@@ -27,10 +27,8 @@ def place_last(
         "place_last: mask must be [*batch, T] for rewards [*batch], got "
         f"{mask.shape} and {rewards.shape}."
     )
-  positions = jnp.where(mask, jnp.arange(mask.shape[-1]), -1)
-  last = mask & (positions == jnp.max(positions, -1, keepdims=True))
   placed = jnp.broadcast_to(rewards[..., None], mask.shape)
-  return masking.fill_masked(placed, last)
+  return masking.fill_masked(placed, masking.last_valid(mask))
 
 
 def _segments(step_rewards, step_ids, mask, step_mask):

@@ -52,6 +52,12 @@ def count(
   return jnp.sum(mask, axis=axis, keepdims=keepdims, dtype=dtype)
 
 
+def last_valid(mask: Bool[Array, "*batch T"]) -> Bool[Array, "*batch T"]:
+  """True at the last valid entry of each row; nowhere in an empty row."""
+  places = jnp.where(mask, jnp.arange(mask.shape[-1]), -1)
+  return mask & (places == jnp.max(places, -1, keepdims=True, initial=-1))
+
+
 def masked_sum(
     x: Float[Array, "*shape"],
     mask: Bool[Array, "*shape"] | None = None,

@@ -91,3 +91,28 @@ def segment_counts(
   )
   values = masking.fill_masked(values, mask)
   return jax.ops.segment_sum(values.ravel(), segments.ravel(), num_segments)
+
+
+def step_sums(
+    values: Float[Array, "*batch T"],
+    step_ids: Int[Array, "*batch T"],
+    mask: Bool[Array, "*batch T"] | None = None,
+    *,
+    num_steps: int,
+) -> Float[Array, "*batch K"]:
+  """Sums the valid `values` of each step 0 .. K-1 of each row (static K).
+
+  Any other id belongs to no step; a step without a token has 0.
+
+  Gradient: 1 on the tokens that count, exactly 0 elsewhere.
+  """
+  checks.same_shape("step_sums", values=values, step_ids=step_ids, mask=mask)
+  checks.at_least("step_sums", 1, num_steps=num_steps)
+  values = masking.fill_masked(values, mask)
+  inside = (step_ids >= 0) & (step_ids < num_steps)
+  rows = jnp.arange(values.size // values.shape[-1])
+  rows = rows.reshape(*values.shape[:-1], 1).astype(step_ids.dtype)
+  size = rows.size * num_steps
+  segments = jnp.where(inside, rows * num_steps + step_ids, size)
+  sums = jax.ops.segment_sum(values.ravel(), segments.ravel(), size)
+  return sums.reshape(*values.shape[:-1], num_steps)

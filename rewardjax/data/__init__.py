@@ -10,6 +10,7 @@ from rewardjax.data import (
     loader,
     pretrained_tokenizer,
     tokenizers,
+    transit,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "loader",
     "pretrained_tokenizer",
     "tokenizers",
+    "transit",
 ]

@@ -2,22 +2,32 @@
 
 from rewardjax.recipes import (
     actor_critic,
+    agreement,
     credit,
     decoupled,
     exploration,
     exploration_credit,
+    likelihood,
     losses,
+    multi_reward,
     oreal,
     policy_gradient,
+    process,
+    two_level,
 )
 
 __all__ = [
     "actor_critic",
+    "agreement",
     "credit",
     "decoupled",
     "exploration",
     "exploration_credit",
+    "likelihood",
     "losses",
+    "multi_reward",
     "oreal",
     "policy_gradient",
+    "process",
+    "two_level",
 ]

@@ -1,5 +1,5 @@
 """How learned rewards are trained, and read: losses, never networks."""
 
-from rewardjax.reward_models import outcome
+from rewardjax.reward_models import outcome, process
 
-__all__ = ["outcome"]
+__all__ = ["outcome", "process"]

@@ -1,5 +1,19 @@
-"""What scores a sample: verifiers on text and on tokens, and formulas."""
+"""What scores a sample: verifiers, likelihood, agreement, form, formulas."""
 
-from rewardjax.rewards import consistency, verifiers
+from rewardjax.rewards import (
+    agreement,
+    consistency,
+    likelihood,
+    patterns,
+    routes,
+    verifiers,
+)
 
-__all__ = ["consistency", "verifiers"]
+__all__ = [
+    "agreement",
+    "consistency",
+    "likelihood",
+    "patterns",
+    "routes",
+    "verifiers",
+]

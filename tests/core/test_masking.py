@@ -282,3 +282,11 @@ def test_a_mask_of_another_shape_is_named(no_jaxtyping, function):
 def test_mean_names_a_mask_of_another_shape(no_jaxtyping):
   with pytest.raises(ValueError, match=r"Mean.of: .*'mask': \(4,\)"):
     Mean.of(X, MASK[0])
+
+
+def test_last_valid_by_hand():
+  mask = jnp.array([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1]], bool)
+  np.testing.assert_array_equal(
+      masking.last_valid(mask), [[0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+  )
+  assert masking.last_valid(jnp.ones((2, 0), bool)).shape == (2, 0)

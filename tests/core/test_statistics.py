@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,3 +100,24 @@ def test_segment_counts_names_mismatched_arguments(no_jaxtyping):
     statistics.segment_counts(
         jnp.ones(2), jnp.zeros(2, int), jnp.ones(1, bool), num_segments=1
     )
+
+
+STEP_IDS = jnp.array([[0, 0, 1, 2, 3], [1, -1, 1, 0, 0]])
+STEP_MASK = jnp.array([[True] * 5, [True, True, False, True, False]])
+
+
+@variants.every
+def test_step_sums_by_hand(variant):
+  values = jnp.array([[1.0, 2.0, 4.0, 8.0, 16.0], [1, 2, jnp.nan, 8, jnp.nan]])
+  call = functools.partial(statistics.step_sums, num_steps=3)
+  actual = variant(call)(values, STEP_IDS, STEP_MASK)
+  np.testing.assert_array_equal(actual, [[3, 4, 8], [8, 1, 0]])
+  slope = jax.grad(lambda v: jnp.sum(call(v, STEP_IDS, STEP_MASK)))(values)
+  np.testing.assert_array_equal(slope, [[1, 1, 1, 1, 0], [1, 0, 0, 1, 0]])
+
+
+def test_step_sums_name_bad_arguments(no_jaxtyping):
+  with pytest.raises(ValueError, match="step_sums: expected one common"):
+    statistics.step_sums(jnp.ones((2, 4)), STEP_IDS, num_steps=3)
+  with pytest.raises(ValueError, match="num_steps must be in"):
+    statistics.step_sums(jnp.ones((2, 5)), STEP_IDS, num_steps=0)

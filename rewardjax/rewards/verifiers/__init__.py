@@ -1,6 +1,6 @@
 """Verifiers: `(prompts, completions, references) -> list[Verdict]`.
 
-`text`, `answers` and `formats` read answers on the host, `math`,
+`text`, `answers`, `formats` and `tool_calls` read text on the host, `math`,
 `reasoning_gym` and `code` ask other packages or run programs, `tokens`
 compares token ids under jit, `ensembles` combines verifiers, `pool` survives
 those that hang or crash, `adapters` takes reward functions of other
@@ -22,6 +22,7 @@ from rewardjax.rewards.verifiers import (
     sandbox,
     text,
     tokens,
+    tool_calls,
     verdicts,
 )
 
@@ -40,5 +41,6 @@ __all__ = [
     "sandbox",
     "text",
     "tokens",
+    "tool_calls",
     "verdicts",
 ]

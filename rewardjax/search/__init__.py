@@ -1,0 +1,5 @@
+"""Choosing among candidates at inference time."""
+
+from rewardjax.search import voting
+
+__all__ = ["voting"]

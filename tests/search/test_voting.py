@@ -1,0 +1,48 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rewardjax.search import voting
+from tests import variants
+
+# Plain, a tie, unparsable answers in the majority, nobody votes.
+ANSWERS = jnp.array([[3, 3, 5, 3], [5, 2, 5, 2], [-1, -1, -1, 7], [-1] * 4])
+
+
+@variants.every
+def test_votes_by_hand(variant):
+  answer, share = variant(voting.majority_vote)(ANSWERS)
+  np.testing.assert_array_equal(answer, [3, 2, 7, -1])
+  np.testing.assert_allclose(share, [0.75, 0.5, 1, 0])
+
+
+def test_masked_samples_have_no_vote():
+  mask = jnp.array([[False, False, True, False], [True, False, True, True]])
+  answer, share = voting.majority_vote(ANSWERS[:2], mask)
+  np.testing.assert_array_equal(answer, [5, 5])
+  np.testing.assert_allclose(share, [1, 2 / 3], rtol=1e-6)
+  none, share = voting.majority_vote(ANSWERS, jnp.zeros(ANSWERS.shape, bool))
+  np.testing.assert_array_equal(none, -1)
+  np.testing.assert_array_equal(share, 0.0)
+
+
+def test_the_order_of_votes_does_not_matter():
+  random = np.random.default_rng(0)
+  answers = random.integers(-1, 3, (50, 7))
+  shuffled = random.permuted(answers, axis=1)
+  a, b = (voting.majority_vote(jnp.array(x)) for x in (answers, shuffled))
+  np.testing.assert_array_equal(a.answer, b.answer)
+  for row, winner in zip(answers, np.asarray(a.answer)):
+    counts = np.bincount(row[row >= 0], minlength=3)
+    assert winner == (np.argmax(counts) if counts.any() else -1)
+
+
+def test_an_empty_group_has_no_answer():
+  answer, share = voting.majority_vote(jnp.zeros((2, 0), int))
+  np.testing.assert_array_equal(answer, -1)
+  np.testing.assert_array_equal(share, 0.0)
+
+
+def test_names_bad_arguments(no_jaxtyping):
+  with pytest.raises(ValueError, match="majority_vote: expected one common"):
+    voting.majority_vote(ANSWERS, jnp.ones((4, 3), bool))
