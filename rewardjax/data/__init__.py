@@ -10,6 +10,8 @@ from rewardjax.data import (
     loader,
     pretrained_tokenizer,
     tokenizers,
+    traced_integers,
+    traces,
 )
 
 __all__ = [
@@ -18,4 +20,6 @@ __all__ = [
     "loader",
     "pretrained_tokenizer",
     "tokenizers",
+    "traced_integers",
+    "traces",
 ]
