@@ -13,6 +13,7 @@ ROOMS = (
     "advantages",
     "core",
     "data",
+    "diagnostics",
     "environments",
     "models",
     "noise",

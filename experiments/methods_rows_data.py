@@ -33,4 +33,42 @@ METHODS: tuple[Method, ...] = (
             "1) / base. Line ends and the answer are never noised statically."
         ),
     ),
+    Method(
+        slug="random_calculation",
+        title="Random arithmetic that nobody has seen, and what leaks show",
+        paper=(
+            "Wu et al., Reasoning or Memorization? Unreliable Results of "
+            "Reinforcement Learning Due to Data Contamination, 2025, "
+            "arXiv:2507.10532"
+        ),
+        functions=(
+            "data.expressions.RandomCalculation",
+            "data.expressions.noisy_row",
+            "data.builders.random_calculation.RandomCalculation",
+            "rewards.verifiers.text.continuous_reward",
+            "rewards.variants.random_reward",
+            "rewards.variants.inverted_reward",
+            "rewards.variants.wrong_majority_reward",
+            "rewards.variants.format_reward",
+            "diagnostics.leakage.partial_prompt_probe",
+            "diagnostics.leakage.leak_score",
+        ),
+        tests=(
+            "tests/data/test_expressions.py",
+            "tests/data/test_builders.py",
+            "tests/rewards/test_variants.py",
+            "tests/rewards/test_text.py",
+            "tests/diagnostics/test_leakage.py",
+        ),
+        shown=(
+            "Answers are exact fractions; problem i does not depend on order, "
+            "shard or restart; answers are wrong at the set rate; the probe "
+            "finds a table that remembers its strings, not fresh ones."
+        ),
+        differs=(
+            "Wrong answers are right ones of other problems of the same kind. "
+            "No pretrained model is tested for contamination here; the probe "
+            "takes any apply function."
+        ),
+    ),
 )

@@ -12,6 +12,7 @@ _ROOMS = (
     "advantages",
     "core",
     "data",
+    "diagnostics",
     "environments",
     "models",
     "noise",

@@ -1,5 +1,5 @@
-"""What scores a sample: verifiers on text and on tokens."""
+"""What scores a sample: verifiers on text and on tokens, and controls."""
 
-from rewardjax.rewards import verifiers
+from rewardjax.rewards import variants, verifiers
 
-__all__ = ["verifiers"]
+__all__ = ["variants", "verifiers"]
