@@ -20,6 +20,7 @@ ROOMS = (
     "objectives",
     "policies",
     "recipes",
+    "reward_models",
     "rewards",
     "shaping",
     "training",

@@ -119,4 +119,66 @@ METHODS: tuple[Method, ...] = (
             "TACRED itself is not included."
         ),
     ),
+    Method(
+        slug="small_edits",
+        title="Sensitivity to edits that matter, and to those that do not",
+        paper=(
+            "Small Edits, Big Consequences: Telling Good from Bad Robustness "
+            "in Large Language Models"
+        ),
+        functions=(
+            "diagnostics.sensitivity.scores",
+            "diagnostics.sensitivity.bootstrap",
+            "diagnostics.sensitivity.differential_reward",
+            "data.edits.edits_of",
+            "data.edits.evaluate",
+            "data.list_programs.run",
+        ),
+        tests=(
+            "tests/data/test_edits.py",
+            "tests/diagnostics/test_sensitivity.py",
+        ),
+        shown=(
+            "Deletions are nested, flips undo themselves and every flip is "
+            "seen by its tests. A solver that ignores the prompt scores adapt "
+            "0, stale 1; one that knows each prompt by heart adapts and does "
+            "not retain; crashes are no adaptation."
+        ),
+        differs=(
+            "Built from the abstract: tasks, tables and the programming "
+            "language are ours; 12 tasks instead of 50 and no real models."
+        ),
+    ),
+    Method(
+        slug="lare",
+        title="Return decomposition over factors written as code",
+        paper=(
+            "Latent Reward: LLM-Empowered Credit Assignment in Episodic "
+            "Reinforcement Learning (LaRe)"
+        ),
+        functions=(
+            "reward_models.decomposition.return_decomposition_loss",
+            "reward_models.decomposition.subset_decomposition_loss",
+            "reward_models.decomposition.fit_linear",
+            "reward_models.decomposition.match_returns",
+            "reward_models.factors.compile_factor",
+            "reward_models.factors.choose_program",
+            "models.heads.ValueHead",
+        ),
+        tests=(
+            "tests/reward_models/test_decomposition.py",
+            "tests/reward_models/test_factors.py",
+        ),
+        shown=(
+            "Least squares on factors recovers the weights exactly; the "
+            "subset loss equals the full one on average over all subsets, "
+            "value and gradient; a constant factor shares out evenly; factor "
+            "texts are parsed, never executed."
+        ),
+        differs=(
+            "The variance term is the one that makes the sum form unbiased; "
+            "the released code's lacks a factor K^2. The decoder is linear or "
+            "has one hidden layer."
+        ),
+    ),
 )

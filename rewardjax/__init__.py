@@ -19,6 +19,7 @@ _ROOMS = (
     "objectives",
     "policies",
     "recipes",
+    "reward_models",
     "rewards",
     "shaping",
     "training",

@@ -5,8 +5,10 @@ imported here.
 """
 
 from rewardjax.data import (
+    edits,
     expressions,
     jsonl,
+    list_programs,
     loader,
     pretrained_tokenizer,
     tokenizers,
@@ -15,8 +17,10 @@ from rewardjax.data import (
 )
 
 __all__ = [
+    "edits",
     "expressions",
     "jsonl",
+    "list_programs",
     "loader",
     "pretrained_tokenizer",
     "tokenizers",

@@ -1,5 +1,5 @@
-"""What a reward or a data set hides: leaks, insensitivity, wrong labels."""
+"""What a reward or a data set hides: leaks, deafness to what is asked."""
 
-from rewardjax.diagnostics import leakage
+from rewardjax.diagnostics import leakage, sensitivity
 
-__all__ = ["leakage"]
+__all__ = ["leakage", "sensitivity"]
