@@ -22,6 +22,7 @@ ROOMS = (
     "recipes",
     "reward_models",
     "rewards",
+    "search",
     "shaping",
     "training",
 )

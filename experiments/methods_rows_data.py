@@ -181,4 +181,62 @@ METHODS: tuple[Method, ...] = (
             "has one hidden layer."
         ),
     ),
+    Method(
+        slug="dump_curriculum",
+        title="A bandit over data sources, and stages",
+        paper=(
+            "DUMP: Automated Distribution-Level Curriculum Learning for "
+            "RL-based LLM Post-training"
+        ),
+        functions=(
+            "data.curricula.ucb_weights",
+            "data.curricula.ucb_scores",
+            "data.curricula.ucb_update",
+            "data.curricula.draw_sources",
+            "data.curricula.stage_update",
+            "data.curricula.stage_at",
+        ),
+        tests=("tests/data/test_curricula.py",),
+        shown=(
+            "The paper's scores and weights; ring buffers hold exactly the "
+            "last samples, also where a batch holds more than a window; "
+            "equal and new states are uniform; neglected sources come back."
+        ),
+        differs=(
+            "Fed with the magnitude of training advantages, one per sample; "
+            "the released trainer feeds validation rewards, one per update."
+        ),
+    ),
+    Method(
+        slug="rere",
+        title="Ranked beams of a constrained search for recommendation",
+        paper="Reinforced Preference Optimization for Recommendation (ReRe)",
+        functions=(
+            "recipes.recommendation.rere",
+            "shaping.ranks.dcg_penalty",
+            "search.beam.constrained_beam_search",
+            "search.tries.prefix_trie",
+            "policies.constraints.TokenConstraint",
+            "environments.items.random_shop",
+            "diagnostics.ranking.ndcg",
+        ),
+        tests=(
+            "tests/recipes/test_recommendation.py",
+            "tests/shaping/test_ranks.py",
+            "tests/search/test_beam.py",
+            "tests/search/test_tries.py",
+            "tests/policies/test_constraints.py",
+            "tests/environments/test_items.py",
+            "tests/diagnostics/test_ranking.py",
+        ),
+        shown=(
+            "The paper's rewards and advantages; without a hit there is no "
+            "gradient; a wide beam equals the exhaustive best of 30 items, "
+            "and every beam is a distinct item of the catalogue."
+        ),
+        differs=(
+            "The KL is off by default; the paper's is k3 at 0.001. Scores "
+            "are the policy's own log-probs or those of the allowed tokens."
+        ),
+    ),
 )

@@ -21,6 +21,7 @@ _ROOMS = (
     "recipes",
     "reward_models",
     "rewards",
+    "search",
     "shaping",
     "training",
     "types",

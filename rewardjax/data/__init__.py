@@ -5,6 +5,7 @@ imported here.
 """
 
 from rewardjax.data import (
+    curricula,
     edits,
     expressions,
     jsonl,
@@ -17,6 +18,7 @@ from rewardjax.data import (
 )
 
 __all__ = [
+    "curricula",
     "edits",
     "expressions",
     "jsonl",

@@ -1,5 +1,5 @@
-"""What a reward or a data set hides: leaks, deafness to what is asked."""
+"""What a reward or a data set hides, and how good a list is."""
 
-from rewardjax.diagnostics import leakage, sensitivity
+from rewardjax.diagnostics import leakage, ranking, sensitivity
 
-__all__ = ["leakage", "sensitivity"]
+__all__ = ["leakage", "ranking", "sensitivity"]

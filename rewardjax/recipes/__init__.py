@@ -6,6 +6,14 @@ from rewardjax.recipes import (
     decoupled,
     losses,
     policy_gradient,
+    recommendation,
 )
 
-__all__ = ["actor_critic", "credit", "decoupled", "losses", "policy_gradient"]
+__all__ = [
+    "actor_critic",
+    "credit",
+    "decoupled",
+    "losses",
+    "policy_gradient",
+    "recommendation",
+]
