@@ -239,4 +239,90 @@ METHODS: tuple[Method, ...] = (
             "are the policy's own log-probs or those of the allowed tokens."
         ),
     ),
+    Method(
+        slug="rlfr",
+        title="Token rewards from a flow over hidden states",
+        paper=(
+            "RLFR: Extending Reinforcement Learning for LLMs with Flow "
+            "Environment"
+        ),
+        functions=(
+            "recipes.flow.rlfr",
+            "recipes.flow.flow_credit",
+            "rewards.flow.flow_reward",
+            "rewards.flow.flow_score",
+            "rewards.flow.velocity_deviation",
+            "rewards.flow.noisy_states",
+            "rewards.flow.neighbor_condition",
+            "models.flow.VelocityNet",
+        ),
+        tests=("tests/rewards/test_flow.py", "tests/recipes/test_flow.py"),
+        shown=(
+            "The deviation grows with the distance of a state as its closed "
+            "form says; a constant sequence gets 0; padding takes no part in "
+            "the scale; no gradient reaches the observed model."
+        ),
+        differs=(
+            "No training of a language model with it is run here. Keeping "
+            "only the top k tokens is left out."
+        ),
+    ),
+    Method(
+        slug="multiturn_guide",
+        title="Agents over several turns, observations masked",
+        paper=(
+            "A Practitioner's Guide to Multi-turn Agentic Reinforcement "
+            "Learning"
+        ),
+        functions=(
+            "recipes.turns.turn_gae_credit",
+            "recipes.turns.turn_group_credit",
+            "shaping.turns.dense_turn_reward",
+            "shaping.turns.sparse_turn_reward",
+            "environments.quests.play",
+            "environments.quests.expert",
+            "advantages.placement.step_end",
+        ),
+        tests=(
+            "tests/recipes/test_turns.py",
+            "tests/shaping/test_turns.py",
+            "tests/environments/test_quests.py",
+        ),
+        shown=(
+            "The paper's dense rewards; observation tokens, whatever they "
+            "hold, change no gradient of PPO, GRPO or RLOO; the scripted "
+            "expert is as short as breadth-first search."
+        ),
+        differs=(
+            "Quests in a small grid, one action token a turn, the reward on "
+            "it. A failed episode that gained all that is known still sums "
+            "to less than 1. No text games."
+        ),
+    ),
+    Method(
+        slug="soar",
+        title="A teacher paid by its student's progress",
+        paper="Teaching Models to Teach Themselves (SOAR)",
+        functions=(
+            "training.teaching.grounded_rewards",
+            "training.teaching.inner_train",
+            "training.teaching.promote",
+            "training.teaching.learnability",
+            "advantages.group.leave_one_out",
+            "environments.ladder.attempt",
+        ),
+        tests=(
+            "tests/training/test_teaching.py",
+            "tests/environments/test_ladder.py",
+        ),
+        shown=(
+            "Equal sets earn equal rewards and so no update; a set without "
+            "effect earns exactly 0; the baseline is never changed by inner "
+            "training; promotion only above the threshold."
+        ),
+        differs=(
+            "All sets share the keys of learning and measuring. A best set "
+            "that did harm is never promoted."
+        ),
+    ),
 )

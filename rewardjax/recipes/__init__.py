@@ -8,6 +8,7 @@ from rewardjax.recipes import (
     losses,
     policy_gradient,
     recommendation,
+    turns,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "losses",
     "policy_gradient",
     "recommendation",
+    "turns",
 ]

@@ -1,5 +1,5 @@
 """Terms added to a reward to say what the score should push."""
 
-from rewardjax.shaping import length, ranks
+from rewardjax.shaping import length, ranks, turns
 
-__all__ = ["length", "ranks"]
+__all__ = ["length", "ranks", "turns"]
