@@ -20,6 +20,8 @@ from experiments import (
   noise_sweep,
   results,
   studies,
+  studies_curricula,
+  studies_data,
 )
 from experiments.choices import choose
 
@@ -30,6 +32,12 @@ STUDIES = {
     "kl_fixed_point": noise_fixed_points.kl_fixed_point,
     "drifting_rates": noise_appeals.drifting_rates,
     "sweep": noise_sweep.sweep,
+    "random_calculation": studies_data.random_calculation,
+    "tacred_noise": studies_data.tacred_noise,
+    "small_edits": studies_data.small_edits,
+    "lare": studies_curricula.lare,
+    "dump_curriculum": studies_curricula.dump_curriculum,
+    "soar": studies_curricula.soar,
 }
 
 

@@ -50,7 +50,7 @@ def test_config_names_its_study_and_refuses_other_sizes(name):
   config = config_of(name, "small")
   assert config.study == name
   assert config.options.num_seeds >= 5
-  assert config.slug.startswith("noise_study_")
+  assert config.slug.startswith(("noise_study_", name))
   with pytest.raises(ValueError, match="'small' or 'tiny', got 'huge'"):
     config_of(name, "huge")
 
