@@ -20,6 +20,8 @@ from experiments import (
     noise_sweep,
     results,
     studies,
+    studies_curricula,
+    studies_data,
     studies_exploration,
     studies_likelihood,
     studies_mixture,
@@ -57,6 +59,12 @@ STUDIES = {
     "oprl": studies_steps.oprl,
     "ppr_renorm": studies_renorm.ppr_renorm,
     "tp_grpo": studies_thoughts.tp_grpo,
+    "random_calculation": studies_data.random_calculation,
+    "tacred_noise": studies_data.tacred_noise,
+    "small_edits": studies_data.small_edits,
+    "lare": studies_curricula.lare,
+    "dump_curriculum": studies_curricula.dump_curriculum,
+    "soar": studies_curricula.soar,
 }
 
 

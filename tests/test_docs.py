@@ -16,7 +16,7 @@ import sys
 
 import pytest
 
-from experiments.methods_rows import METHODS
+from experiments.methods import METHODS
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [

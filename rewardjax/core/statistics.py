@@ -116,3 +116,35 @@ def step_sums(
   segments = jnp.where(inside, rows * num_steps + step_ids, size)
   sums = jax.ops.segment_sum(values.ravel(), segments.ravel(), size)
   return sums.reshape(*values.shape[:-1], num_steps)
+
+
+def micro_f1(
+    predicted: Int[Array, "*batch N"],
+    labels: Int[Array, "*batch N"],
+    mask: Bool[Array, "*batch N"] | None = None,
+    *,
+    negative_class: int | None = None,
+) -> Float[Array, "*batch"]:
+  """F1 over all examples, a class that means "nothing" left out.
+
+      2 TP / (predicted positives + labelled positives)
+
+  Args:
+    predicted: class ids.
+    labels: class ids.
+    mask: True for real examples.
+    negative_class: is neither found nor missed; None counts every class,
+      which makes this the accuracy (static).
+
+  Returns:
+    Float32 in [0, 1]; 0 where nothing is positive.
+  """
+  checks.same_shape("micro_f1", predicted=predicted, labels=labels, mask=mask)
+  mask = jnp.ones(labels.shape, bool) if mask is None else mask
+  found, true = mask, mask
+  if negative_class is not None:
+    found = mask & (predicted != negative_class)
+    true = mask & (labels != negative_class)
+  total = lambda x: jnp.sum(x, axis=-1, dtype=jnp.float32)
+  hits = total(found & true & (predicted == labels))
+  return masking.safe_divide(2 * hits, total(found) + total(true))

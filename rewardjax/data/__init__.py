@@ -5,19 +5,29 @@ imported here.
 """
 
 from rewardjax.data import (
+    curricula,
+    edits,
     expressions,
     jsonl,
+    list_programs,
     loader,
     pretrained_tokenizer,
     tokenizers,
+    traced_integers,
+    traces,
     transit,
 )
 
 __all__ = [
+    "curricula",
+    "edits",
     "expressions",
     "jsonl",
+    "list_programs",
     "loader",
     "pretrained_tokenizer",
     "tokenizers",
+    "traced_integers",
+    "traces",
     "transit",
 ]

@@ -204,11 +204,51 @@ class RandomCalculation:
     )
 
 
-def row(problem: Problem) -> dict[str, str | int]:
-  """A problem as a row of a data set: everything but the exact value."""
+def row(
+    problem: Problem, written: str | None = None
+) -> dict[str, str | int]:
+  """A problem as a row of a data set: everything but the exact value.
+
+  Args:
+    problem: what the row is about.
+    written: what stands in the column "answer", perhaps wrong; None is the
+      truth, which "truth" always holds.
+  """
   fields = problem._asdict()
   del fields["value"]
+  fields["truth"] = problem.answer
+  if written is not None:
+    fields["answer"] = written
   return fields
+
+
+def noisy_row(
+    calculation: RandomCalculation, index: int, *, noise: float | int
+) -> dict[str, str | int]:
+  """Item `index` as a row whose answer is wrong with chance `noise`.
+
+  A wrong answer is the right one of another problem of the same kind, so
+  that nothing but the problem gives it away. Whether an item is hit does not
+  depend on other items, and who is hit at one rate is hit at all higher ones.
+
+  Raises:
+    ValueError: if `noise` is no probability, or no other answer is found.
+  """
+  checks.probability("noisy_row", noise=noise)
+  problem = calculation[index]
+  # A fourth number: the problem itself was drawn from the stream of three.
+  split = _SPLITS.index(calculation.split)
+  rng = np.random.default_rng([calculation.seed, split, index, 1])
+  if rng.random() >= noise:
+    return row(problem)
+  for _ in range(_MAX_ATTEMPTS):
+    other = calculation[int(rng.integers(2**31))]
+    if other.kind == problem.kind and other.value != problem.value:
+      return row(problem, other.answer)
+  raise ValueError(
+      f"noisy_row: every problem of kind {problem.kind_name!r} has the answer "
+      f"{problem.answer}; loosen operands or operators."
+  )
 
 
 def collision_rate(prompts: Iterable[str]) -> float:

@@ -1,5 +1,11 @@
 """What a policy or a reward has become: measured, never trained on."""
 
-from rewardjax.diagnostics import mass_balance, pass_at_k
+from rewardjax.diagnostics import (
+    leakage,
+    mass_balance,
+    pass_at_k,
+    ranking,
+    sensitivity,
+)
 
-__all__ = ["mass_balance", "pass_at_k"]
+__all__ = ["leakage", "mass_balance", "pass_at_k", "ranking", "sensitivity"]

@@ -1,5 +1,5 @@
 """Toy worlds: pure functions of a key and sizes, exact answers beside them."""
 
-from rewardjax.environments import bandits
+from rewardjax.environments import bandits, items, ladder, quests
 
-__all__ = ["bandits"]
+__all__ = ["bandits", "items", "ladder", "quests"]

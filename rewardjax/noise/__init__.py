@@ -7,7 +7,9 @@ from rewardjax.noise import (
     classes,
     corrections,
     homogeneity,
+    neighbors,
     precision,
+    privacy,
     rates,
 )
 
@@ -18,6 +20,8 @@ __all__ = [
     "classes",
     "corrections",
     "homogeneity",
+    "neighbors",
     "precision",
+    "privacy",
     "rates",
 ]

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from rewardjax.core import checks, mapping, random
-from rewardjax.policies import laws
+from rewardjax.policies import constraints, laws
+from rewardjax.policies.constraints import TokenConstraint
 from rewardjax.policies.laws import SamplingLaw
 from rewardjax.types import Rollouts
 
@@ -45,6 +46,7 @@ class _State(NamedTuple):
   mask: Bool[Array, "N T"]
   log_probs: Float[Array, "N T"]
   cache: Any
+  node: Int[Array, " N"] | None = None  # of the constraint, if there is one
 
 
 def sample(
@@ -61,6 +63,7 @@ def sample(
     pad_token: int = 0,
     prompt_ids: Int[Array, " B"] | None = None,
     halvings: int = 0,
+    constraint: TokenConstraint | None = None,
 ) -> Rollouts:
   """Draws `num_samples` completions of each prompt, with their log-probs.
 
@@ -84,6 +87,9 @@ def sample(
       half of its samples go on, they go on as a batch of half the size, so
       that short answers do not pay for the longest. Each compiles the step
       once more. It changes no draw, and log-probs by rounding only.
+    constraint: what may be said next (static functions); `law` and
+      `log_probs` are then those of the allowed tokens alone, and a sample
+      also ends where nothing more is allowed. None allows everything.
 
   Returns:
     `Rollouts`; `log_probs` are float32 or wider and 0 where masked.
@@ -107,8 +113,12 @@ def sample(
   cache = decoder.repeat(cache, num_samples)
 
   def record(state, logits):
+    if constraint is not None:
+      fits = constraint.allowed(state.node)
+      logits = constraints.restrict(logits, fits)
     token, log_prob = _draw(state.uniforms, logits, state.index, law)
-    return _append(state, token, log_prob, stop_tokens, pad_token)
+    state = _append(state, token, log_prob, stop_tokens, pad_token)
+    return state if constraint is None else _advance(state, constraint)
 
   def advance(state):
     logits, cache = decoder.step(params, state.token, state.cache)
@@ -118,7 +128,11 @@ def sample(
       (batch * num_samples, max_new_tokens), pad_token, prompts.dtype
   )
   wide = jnp.promote_types(logits.dtype, jnp.float32)
-  first = record(_no_tokens(uniforms, empty, wide, cache), logits)
+  first = _no_tokens(uniforms, empty, wide, cache)
+  if constraint is not None:
+    node = jnp.full(empty.shape[:1], constraint.start, jnp.int32)
+    first = first._replace(node=node)
+  first = record(first, logits)
   last = _run(first, advance, decoder, halvings)
   group = lambda x: x.reshape(batch, num_samples, *x.shape[1:])
   return Rollouts(
@@ -163,6 +177,7 @@ def _run(state, advance, decoder, halvings):
           mask=take(state.mask),
           log_probs=take(state.log_probs),
           cache=decoder.select(state.cache, rows),
+          node=jax.tree.map(take, state.node),
       ),
       advance,
       decoder,
@@ -236,6 +251,13 @@ def _append(state, token, log_prob, stop_tokens, pad_token):
       mask=write(state.mask, alive),
       log_probs=write(state.log_probs, jnp.where(alive, log_prob, 0.0)),
   )
+
+
+def _advance(state, constraint):
+  """The constraint's next state; who may say nothing more has stopped."""
+  node = constraint.advance(state.node, state.token)
+  ended = ~jnp.any(constraint.allowed(node), axis=-1)
+  return state._replace(node=node, done=state.done | ended)
 
 
 def _is_in(token, stop_tokens):

@@ -3,17 +3,21 @@
 from rewardjax.rewards import (
     agreement,
     consistency,
+    flow,
     likelihood,
     patterns,
     routes,
+    variants,
     verifiers,
 )
 
 __all__ = [
     "agreement",
     "consistency",
+    "flow",
     "likelihood",
     "patterns",
     "routes",
+    "variants",
     "verifiers",
 ]

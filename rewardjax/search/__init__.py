@@ -1,5 +1,5 @@
 """Choosing among candidates at inference time."""
 
-from rewardjax.search import voting
+from rewardjax.search import beam, tries, voting
 
-__all__ = ["voting"]
+__all__ = ["beam", "tries", "voting"]

@@ -51,6 +51,19 @@ def test_rows_on_disk_are_the_items_in_order(arithmetic_dir):
   assert prompts.isdisjoint(source[i]["prompt"].decode() for i in range(30))
 
 
+def test_training_answers_are_noised_and_test_answers_are_not(tmp_path):
+  builder = prepare_arithmetic(tmp_path, answer_noise=0.5, num_test=30)
+  train = builder.as_data_source(split="train")
+  wrong = [train[i]["answer"] != train[i]["truth"] for i in range(30)]
+  assert 4 < sum(wrong) < 26
+  assert decoded(train[3]) == expressions.noisy_row(CALCULATION, 3, noise=0.5)
+  test = builder.as_data_source(split="test")
+  assert all(test[i]["answer"] == test[i]["truth"] for i in range(30))
+  assert arithmetic(answer_noise=0.5).name != arithmetic().name
+  with pytest.raises(ValueError, match="answer_noise must be in"):
+    arithmetic(answer_noise=2.0)
+
+
 def test_prepared_rows_are_reused_and_other_ones_are_not(arithmetic_dir):
   first = prepare_arithmetic(arithmetic_dir)
   stamp = os.stat(first.data_path).st_mtime_ns

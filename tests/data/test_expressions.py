@@ -110,7 +110,41 @@ def test_no_collisions_among_a_hundred_thousand_items(no_jaxtyping):
 
 def test_row_holds_what_a_data_set_can():
   row = expressions.row(SMALL[0])
-  assert row.keys() == {"prompt", "answer", "kind", "kind_name", "n_ops"}
+  columns = {"prompt", "answer", "truth", "kind", "kind_name", "n_ops"}
+  assert row.keys() == columns
+  assert row["truth"] == row["answer"] == SMALL[0].answer
+  wrong = expressions.row(SMALL[0], "7")
+  assert (wrong["answer"], wrong["truth"]) == ("7", SMALL[0].answer)
+
+
+def test_noisy_rows_are_wrong_at_the_rate_and_right_otherwise():
+  rows = [expressions.noisy_row(SMALL, i, noise=0.3) for i in range(400)]
+  hit = [x["answer"] != x["truth"] for x in rows]
+  assert 83 < sum(hit) < 157  # 400 * .3, four sigma
+  clean = [expressions.row(SMALL[i]) for i in range(400)]
+  same = lambda x: {k: v for k, v in x.items() if k != "answer"}
+  assert [same(x) for x in rows] == [same(x) for x in clean]
+  # Those hit at .3 are among those hit at .6, with the same wrong answer.
+  more = [expressions.noisy_row(SMALL, i, noise=0.6) for i in range(400)]
+  assert all(x == y for x, y, wrong in zip(rows, more, hit) if wrong)
+  every = [expressions.noisy_row(SMALL, i, noise=1.0) for i in range(50)]
+  assert all(x["answer"] != x["truth"] for x in every)
+  none = [expressions.noisy_row(SMALL, i, noise=0.0) for i in range(50)]
+  assert none == clean[:50]
+
+
+def test_wrong_answers_are_answers_of_the_same_kind():
+  for i in range(60):
+    row = expressions.noisy_row(SMALL, i, noise=1.0)
+    if row["kind_name"] == "addition":
+      assert 0 <= int(row["answer"]) <= 18
+    if row["kind_name"] == "subtraction":
+      assert -9 <= int(row["answer"]) <= 9
+  alone = RandomCalculation(operands=(1, 1), operators=("*",))
+  with pytest.raises(ValueError, match="'multiplication' has the answer 1"):
+    expressions.noisy_row(alone, 0, noise=1.0)
+  with pytest.raises(ValueError, match="noise must be in"):
+    expressions.noisy_row(SMALL, 0, noise=1.2)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 
 from experiments import methods_table
-from experiments.methods_rows import METHODS, Method
+from experiments.methods import METHODS, Method
 from experiments.results import Result, Row
 
 PARTS = ("core.masking.count",)

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow_datasets as tfds
 
+from rewardjax.core import checks
 from rewardjax.data import expressions
 from rewardjax.data.builders import preparation
 
@@ -17,6 +18,8 @@ class Config(tfds.core.BuilderConfig):
     calculation: the generator; its `split` is set by the split.
     num_train: rows of the split "train".
     num_test: rows of the split "test".
+    answer_noise: share of training rows whose answer is wrong; "test" has
+      none. See `expressions.noisy_row`.
   """
 
   name: str = ""
@@ -25,25 +28,32 @@ class Config(tfds.core.BuilderConfig):
   )
   num_train: int = 10_000
   num_test: int = 1_000
+  answer_noise: float | int = 0.0
 
   def __post_init__(self):
+    checks.probability("Config", answer_noise=self.answer_noise)
     self.name = self.name or preparation.fingerprint(
         calculation=dataclasses.asdict(self.calculation),
         num_train=self.num_train,
         num_test=self.num_test,
+        answer_noise=self.answer_noise,
     )
 
 
 class RandomCalculation(tfds.core.GeneratorBasedBuilder):
-  """Rows with prompt, answer, kind, kind_name and n_ops; row i is item i."""
+  """Rows with prompt, answer, truth, kind, kind_name and n_ops.
 
-  VERSION = tfds.core.Version("1.0.0")
+  Row i is item i. "answer" is what the row claims, "truth" what is right.
+  """
+
+  VERSION = tfds.core.Version("1.1.0")
 
   def _info(self) -> tfds.core.DatasetInfo:
     features = tfds.features.FeaturesDict(
         {
             "prompt": tfds.features.Text(),
             "answer": tfds.features.Text(),
+            "truth": tfds.features.Text(),
             "kind": np.int32,
             "kind_name": tfds.features.Text(),
             "n_ops": np.int32,
@@ -68,5 +78,6 @@ class RandomCalculation(tfds.core.GeneratorBasedBuilder):
     calculation = dataclasses.replace(
         self.builder_config.calculation, split=split
     )
+    noise = self.builder_config.answer_noise if split == "train" else 0.0
     for i in range(size):
-      yield i, expressions.row(calculation[i])
+      yield i, expressions.noisy_row(calculation, i, noise=noise)

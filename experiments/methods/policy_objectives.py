@@ -1,6 +1,6 @@
 """Rows of the papers on exploration, outcome rewards and mixed imitation."""
 
-from experiments.methods_rows import Method
+from experiments.methods.row import Method
 
 _RECIPE_TEST = "tests/recipes/test_exploration.py"
 _EQUAL = (

@@ -1,6 +1,6 @@
 """Rows of `docs/methods.md`: papers whose reward is the method."""
 
-from experiments.methods_rows import Method
+from experiments.methods.row import Method
 
 _STEP_TESTS = "tests/recipes/test_step_recipes.py"
 _EQUAL = (

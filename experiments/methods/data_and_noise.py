@@ -1,0 +1,328 @@
+"""Rows of methods about data, its noise, curricula and learned rewards."""
+
+from experiments.methods.row import Method
+
+METHODS: tuple[Method, ...] = (
+    Method(
+        slug="tint_cot_noise",
+        title="Traced integers with corrupted working",
+        paper=(
+            "Understanding the Effect of Noise in LLM Training Data with "
+            "Algorithmic Chains of Thought (TInt)"
+        ),
+        functions=(
+            "data.traced_integers.TracedIntegers",
+            "data.traces.run",
+            "data.traces.replace_symbols",
+            "data.traces.delete_symbols",
+            "data.traces.swap_lines",
+            "data.builders.traced_integers.TracedIntegers",
+        ),
+        tests=(
+            "tests/data/test_traces.py",
+            "tests/data/test_traced_integers.py",
+        ),
+        shown=(
+            "Every program is right on every input; dynamic noise reaches the "
+            "answer at the rate of its closed form; static noise at full "
+            "strength keeps every answer; rate 0 changes nothing."
+        ),
+        differs=(
+            "The programs and their text are ours. A symbol is drawn anew "
+            "from all symbols, so it changes with chance intensity * (base - "
+            "1) / base. Line ends and the answer are never noised statically."
+        ),
+    ),
+    Method(
+        slug="random_calculation",
+        title="Random arithmetic that nobody has seen, and what leaks show",
+        paper=(
+            "Wu et al., Reasoning or Memorization? Unreliable Results of "
+            "Reinforcement Learning Due to Data Contamination, 2025, "
+            "arXiv:2507.10532"
+        ),
+        functions=(
+            "data.expressions.RandomCalculation",
+            "data.expressions.noisy_row",
+            "data.builders.random_calculation.RandomCalculation",
+            "rewards.verifiers.text.continuous_reward",
+            "rewards.variants.random_reward",
+            "rewards.variants.inverted_reward",
+            "rewards.variants.wrong_majority_reward",
+            "rewards.variants.format_reward",
+            "diagnostics.leakage.partial_prompt_probe",
+            "diagnostics.leakage.leak_score",
+        ),
+        tests=(
+            "tests/data/test_expressions.py",
+            "tests/data/test_builders.py",
+            "tests/rewards/test_variants.py",
+            "tests/rewards/test_text.py",
+            "tests/diagnostics/test_leakage.py",
+        ),
+        shown=(
+            "Answers are exact fractions; problem i does not depend on order, "
+            "shard or restart; answers are wrong at the set rate; the probe "
+            "finds a table that remembers its strings, not fresh ones."
+        ),
+        differs=(
+            "Wrong answers are right ones of other problems of the same kind. "
+            "No pretrained model is tested for contamination here; the probe "
+            "takes any apply function."
+        ),
+    ),
+    Method(
+        slug="dp_sequential",
+        title="Randomised actions of agents that learn from each other",
+        paper="Differentially Private Sequential Learning",
+        functions=(
+            "noise.privacy.smooth_randomized_response",
+            "noise.privacy.randomized_response",
+            "noise.privacy.smooth_response_rates",
+            "noise.privacy.action_log_probability",
+            "noise.privacy.update_belief",
+            "noise.privacy.correct_cascade_probability",
+        ),
+        tests=("tests/noise/test_privacy.py",),
+        shown=(
+            "The smooth response is a threshold under Laplace noise and loses "
+            "at most epsilon per unit of the signal. Along correct actions up "
+            "to 100,000 agents, belief grows by 2 / epsilon per log n, and "
+            "without noise like the root of log n; simulated herds are right "
+            "as often as the closed form says."
+        ),
+        differs="The flip law is recalled; its equivalences are proved here.",
+    ),
+    Method(
+        slug="tacred_noise",
+        title="Mislabelled examples, found by their neighbours",
+        paper=(
+            "Noise in Relation Classification Dataset TACRED: "
+            "Characterization and Reduction"
+        ),
+        functions=(
+            "noise.neighbors.intrinsic",
+            "noise.neighbors.extrinsic",
+            "noise.neighbors.knn_label_noise",
+            "noise.neighbors.eliminate",
+            "noise.neighbors.reannotate",
+            "core.statistics.micro_f1",
+        ),
+        tests=("tests/noise/test_neighbors.py",),
+        shown=(
+            "Neighbours are those of a full sort, never the row itself; clean "
+            "separated classes raise no suspicion; hidden positives are found "
+            "and named."
+        ),
+        differs=(
+            "The thresholds are ours. Embeddings and labels are the user's; "
+            "TACRED itself is not included."
+        ),
+    ),
+    Method(
+        slug="small_edits",
+        title="Sensitivity to edits that matter, and to those that do not",
+        paper=(
+            "Small Edits, Big Consequences: Telling Good from Bad Robustness "
+            "in Large Language Models"
+        ),
+        functions=(
+            "diagnostics.sensitivity.scores",
+            "diagnostics.sensitivity.bootstrap",
+            "diagnostics.sensitivity.differential_reward",
+            "data.edits.edits_of",
+            "data.edits.evaluate",
+            "data.list_programs.run",
+        ),
+        tests=(
+            "tests/data/test_edits.py",
+            "tests/diagnostics/test_sensitivity.py",
+        ),
+        shown=(
+            "Deletions are nested, flips undo themselves and every flip is "
+            "seen by its tests. A solver that ignores the prompt scores adapt "
+            "0, stale 1; one that knows each prompt by heart adapts and does "
+            "not retain; crashes are no adaptation."
+        ),
+        differs=(
+            "Built from the abstract: tasks, tables and the programming "
+            "language are ours; 12 tasks instead of 50 and no real models."
+        ),
+    ),
+    Method(
+        slug="lare",
+        title="Return decomposition over factors written as code",
+        paper=(
+            "Latent Reward: LLM-Empowered Credit Assignment in Episodic "
+            "Reinforcement Learning (LaRe)"
+        ),
+        functions=(
+            "reward_models.decomposition.return_decomposition_loss",
+            "reward_models.decomposition.subset_decomposition_loss",
+            "reward_models.decomposition.fit_linear",
+            "reward_models.decomposition.match_returns",
+            "reward_models.factors.compile_factor",
+            "reward_models.factors.choose_program",
+            "models.heads.ValueHead",
+        ),
+        tests=(
+            "tests/reward_models/test_decomposition.py",
+            "tests/reward_models/test_factors.py",
+        ),
+        shown=(
+            "Least squares on factors recovers the weights exactly; the "
+            "subset loss equals the full one on average over all subsets, "
+            "value and gradient; a constant factor shares out evenly; factor "
+            "texts are parsed, never executed."
+        ),
+        differs=(
+            "The variance term is the one that makes the sum form unbiased; "
+            "the released code's lacks a factor K^2. The decoder is linear or "
+            "has one hidden layer."
+        ),
+    ),
+    Method(
+        slug="dump_curriculum",
+        title="A bandit over data sources, and stages",
+        paper=(
+            "DUMP: Automated Distribution-Level Curriculum Learning for "
+            "RL-based LLM Post-training"
+        ),
+        functions=(
+            "data.curricula.ucb_weights",
+            "data.curricula.ucb_scores",
+            "data.curricula.ucb_update",
+            "data.curricula.draw_sources",
+            "data.curricula.stage_update",
+            "data.curricula.stage_at",
+        ),
+        tests=("tests/data/test_curricula.py",),
+        shown=(
+            "The paper's scores and weights; ring buffers hold exactly the "
+            "last samples, also where a batch holds more than a window; "
+            "equal and new states are uniform; neglected sources come back."
+        ),
+        differs=(
+            "Fed with the magnitude of training advantages, one per sample; "
+            "the released trainer feeds validation rewards, one per update."
+        ),
+    ),
+    Method(
+        slug="rere",
+        title="Ranked beams of a constrained search for recommendation",
+        paper="Reinforced Preference Optimization for Recommendation (ReRe)",
+        functions=(
+            "recipes.recommendation.rere",
+            "shaping.ranks.dcg_penalty",
+            "search.beam.constrained_beam_search",
+            "search.tries.prefix_trie",
+            "policies.constraints.TokenConstraint",
+            "environments.items.random_shop",
+            "diagnostics.ranking.ndcg",
+        ),
+        tests=(
+            "tests/recipes/test_recommendation.py",
+            "tests/shaping/test_ranks.py",
+            "tests/search/test_beam.py",
+            "tests/search/test_tries.py",
+            "tests/policies/test_constraints.py",
+            "tests/environments/test_items.py",
+            "tests/diagnostics/test_ranking.py",
+        ),
+        shown=(
+            "The paper's rewards and advantages; without a hit there is no "
+            "gradient; a wide beam equals the exhaustive best of 30 items, "
+            "and every beam is a distinct item of the catalogue."
+        ),
+        differs=(
+            "The KL is off by default; the paper's is k3 at 0.001. Scores "
+            "are the policy's own log-probs or those of the allowed tokens."
+        ),
+    ),
+    Method(
+        slug="rlfr",
+        title="Token rewards from a flow over hidden states",
+        paper=(
+            "RLFR: Extending Reinforcement Learning for LLMs with Flow "
+            "Environment"
+        ),
+        functions=(
+            "recipes.flow.rlfr",
+            "recipes.flow.flow_credit",
+            "rewards.flow.flow_reward",
+            "rewards.flow.flow_score",
+            "rewards.flow.velocity_deviation",
+            "rewards.flow.noisy_states",
+            "rewards.flow.neighbor_condition",
+            "models.flow.VelocityNet",
+        ),
+        tests=("tests/rewards/test_flow.py", "tests/recipes/test_flow.py"),
+        shown=(
+            "The deviation grows with the distance of a state as its closed "
+            "form says; a constant sequence gets 0; padding takes no part in "
+            "the scale; no gradient reaches the observed model."
+        ),
+        differs=(
+            "No training of a language model with it is run here. Keeping "
+            "only the top k tokens is left out."
+        ),
+    ),
+    Method(
+        slug="multiturn_guide",
+        title="Agents over several turns, observations masked",
+        paper=(
+            "A Practitioner's Guide to Multi-turn Agentic Reinforcement "
+            "Learning"
+        ),
+        functions=(
+            "recipes.turns.turn_gae_credit",
+            "recipes.turns.turn_group_credit",
+            "shaping.turns.dense_turn_reward",
+            "shaping.turns.sparse_turn_reward",
+            "environments.quests.play",
+            "environments.quests.expert",
+            "advantages.placement.step_end",
+        ),
+        tests=(
+            "tests/recipes/test_turns.py",
+            "tests/shaping/test_turns.py",
+            "tests/environments/test_quests.py",
+        ),
+        shown=(
+            "The paper's dense rewards; observation tokens, whatever they "
+            "hold, change no gradient of PPO, GRPO or RLOO; the scripted "
+            "expert is as short as breadth-first search."
+        ),
+        differs=(
+            "Quests in a small grid, one action token a turn, the reward on "
+            "it. A failed episode that gained all that is known still sums "
+            "to less than 1. No text games."
+        ),
+    ),
+    Method(
+        slug="soar",
+        title="A teacher paid by its student's progress",
+        paper="Teaching Models to Teach Themselves (SOAR)",
+        functions=(
+            "training.teaching.grounded_rewards",
+            "training.teaching.inner_train",
+            "training.teaching.promote",
+            "training.teaching.learnability",
+            "advantages.group.leave_one_out",
+            "environments.ladder.attempt",
+        ),
+        tests=(
+            "tests/training/test_teaching.py",
+            "tests/environments/test_ladder.py",
+        ),
+        shown=(
+            "Equal sets earn equal rewards and so no update; a set without "
+            "effect earns exactly 0; the baseline is never changed by inner "
+            "training; promotion only above the threshold."
+        ),
+        differs=(
+            "All sets share the keys of learning and measuring. A best set "
+            "that did harm is never promoted."
+        ),
+    ),
+)

@@ -1,0 +1,73 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rewardjax.core import reduction
+from rewardjax.recipes import losses, turns
+from rewardjax.types import Rollouts
+
+NAN = jnp.nan
+# Three turns of one action and one observation each.
+TURNS = jnp.array([[[0, 0, 1, 1, 2, 2]]] * 2).reshape(1, 2, 6)
+MASK = jnp.array([[[1, 0, 1, 0, 1, 0], [1, 0, 1, 0, 0, 0]]], bool)
+REWARDS = jnp.array([[[0.0, 0.0, 1.0], [0.25, 0.0, 9.0]]])
+VALUES = jnp.array([[[0.5, 99, 0.6, 99, 0.7, 99], [0.5, NAN, 0.6, NAN, 0, 0]]])
+
+
+def test_gae_skips_observations():
+  """The section's example: the values 99 must not leak."""
+  credit = turns.turn_gae_credit(
+      REWARDS, TURNS, MASK, VALUES, whiten=False
+  )
+  own = np.asarray(MASK[0, 0])
+  np.testing.assert_allclose(
+      credit.advantages[0, 0][own], [0.46575, 0.385, 0.3], rtol=1e-5
+  )
+  np.testing.assert_allclose(
+      credit.returns[0, 0][own], [0.96575, 0.985, 1.0], rtol=1e-5
+  )
+
+
+def test_group_credit_by_hand():
+  credit = turns.turn_group_credit(REWARDS, TURNS, MASK, leave_one_out=True)
+  # Turn 2 of sample 1 was not played: its 9 is not paid.
+  np.testing.assert_allclose(credit.advantages[0, :, 0], [0.75, -0.75])
+  grpo = turns.turn_group_credit(REWARDS, TURNS, MASK)
+  np.testing.assert_allclose(
+      grpo.advantages[0, :, 0], [0.5**0.5, -(0.5**0.5)], rtol=1e-4
+  )
+
+
+def test_observations_change_no_gradient():
+  key = jax.random.key(0)
+  log_probs = -jax.random.uniform(key, MASK.shape)
+  rollouts = Rollouts(
+      jnp.zeros((1, 1), int), jnp.ones((1, 1), bool),
+      jnp.zeros(MASK.shape, int), MASK, log_probs, jnp.zeros((1, 2), bool),
+  )
+
+  def slope(log_probs, rollouts, values):
+    def loss(log_probs):
+      total = 0.0
+      for credit in (
+          turns.turn_gae_credit(REWARDS, TURNS, MASK, values),
+          turns.turn_group_credit(REWARDS, TURNS, MASK),
+          turns.turn_group_credit(REWARDS, TURNS, MASK, leave_one_out=True),
+      ):
+        total += losses.policy_loss(
+            log_probs, rollouts, credit,
+            losses.clipped(clip_low=0.2, clip_high=0.2),
+            reduction.token_mean,
+        )[0].value
+      return total
+
+    return jax.grad(loss)(log_probs)
+
+  before = slope(log_probs, rollouts, jnp.where(MASK, VALUES, 0))
+  assert np.any(before != 0)
+  for poison in (7.0, jnp.nan):
+    other = jnp.where(MASK, log_probs, poison)
+    poisoned = rollouts._replace(log_probs=other)
+    values = jnp.where(MASK, VALUES, poison)
+    np.testing.assert_array_equal(slope(other, poisoned, values), before)
+  np.testing.assert_array_equal(before[~MASK], 0.0)
