@@ -156,7 +156,7 @@ def dcpo_entropy(
 
 
 def brorl_balance(
-    *, seed, num_seeds, num_items, num_right, right_mass, num_samples,
+    *, seed, num_seeds, num_items, num_right, right_mass, spread, num_samples,
     num_trials, below,
 ) -> Study:
   """How often one step on N samples lowers the mass of right items.
@@ -166,7 +166,7 @@ def brorl_balance(
   right = jnp.arange(num_items) < num_right
 
   def start(key):
-    logits = jax.random.normal(key, (num_items,))
+    logits = spread * jax.random.normal(key, (num_items,))
     mass = jnp.sum(jnp.where(right, jax.nn.softmax(logits), 0.0))
     odds = lambda q: jnp.log(q) - jnp.log1p(-q)
     return logits + jnp.where(right, odds(right_mass) - odds(mass), 0.0)

@@ -19,6 +19,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       num_items=200,
       num_right=60,
       right_mass=0.263,
+      spread=1.0,  # of the logits
       num_samples=(1, 4, 16, 64, 256),
       num_trials=400,
       below=1e-3,

@@ -22,8 +22,9 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       spread=1.0,
       group_size=32,
       num_steps=60,
-      # The step at which plain GRPO ends above an accuracy of 0.996.
-      learning_rate=1.0,
+      # The least power of two with which plain GRPO ends above an accuracy
+      # of 0.996; chosen by that alone.
+      learning_rate=2.0,
       coefficient=0.25,
       epochs=3,
       samples=64,
