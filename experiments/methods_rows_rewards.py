@@ -259,9 +259,9 @@ METHODS = (
         differs=(
             "All steps enter the statistics of steps; the released code keeps "
             "one a trajectory. The penalty of invalid actions is left to the "
-            "reward. In the study both levels are standardised; with Adam at "
-            "a larger rate outcomes alone already solve its chain, and implicit "
-            "steps gain nothing."
+            "reward. In the study both levels are standardised; at a larger "
+            "rate of the policy outcomes alone already solve its chain, and "
+            "implicit steps gain nothing."
         ),
     ),
     Method(
