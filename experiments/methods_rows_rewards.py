@@ -259,9 +259,11 @@ METHODS = (
         differs=(
             "All steps enter the statistics of steps; the released code keeps "
             "one a trajectory. The penalty of invalid actions is left to the "
-            "reward. In the study both levels are standardised; at a larger "
-            "rate of the policy outcomes alone already solve its chain, and "
-            "implicit steps gain nothing."
+            "reward. In the study both levels are standardised and implicit "
+            "steps gain nothing, neither at its rate of the policy nor at a "
+            "larger one where outcomes alone already solve the chain: while "
+            "successes are rare the reward model sees few pairs. The paper's "
+            "scale has a pretrained one."
         ),
     ),
     Method(
