@@ -136,8 +136,8 @@ METHODS = (
         differs=(
             "Which of the three normalisations is the paper's own is "
             "uncertain. Step scores come in as an array: no principle-based "
-            "judge is trained here, and the study that compares the modes "
-            "needs one."
+            "judge is trained, the study's scores are a table. There the "
+            "standardised mode follows the judge and loses the outcome."
         ),
     ),
     Method(
@@ -259,7 +259,11 @@ METHODS = (
         differs=(
             "All steps enter the statistics of steps; the released code keeps "
             "one a trajectory. The penalty of invalid actions is left to the "
-            "reward."
+            "reward. In the study both levels are standardised and implicit "
+            "steps gain nothing, neither at its rate of the policy nor at a "
+            "larger one where outcomes alone already solve the chain: while "
+            "successes are rare the reward model sees few pairs. The paper's "
+            "scale has a pretrained one."
         ),
     ),
     Method(
@@ -285,7 +289,10 @@ METHODS = (
         differs=(
             "The weights are ours. They are standardised over the thoughts of "
             "a prompt, which would cancel a factor inside; ours stands "
-            "outside."
+            "outside. The study's judge sees only what is revised later, so "
+            "mistakes that stand count as right, and it does not save "
+            "samples; the paper's claim needs a judge that finds them, and a "
+            "reasoning model."
         ),
     ),
     Method(
