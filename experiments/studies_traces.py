@@ -80,8 +80,9 @@ def tint_cot_noise(
   )
   test = TracedIntegers(**task, split="test").batch(jnp.arange(num_test))
 
-  def run(made, key):
-    keys = jax.random.split(key, 5)
+  # `test` is an argument: XLA would fold a constant through the sampler.
+  def run(made, key, test):
+    keys = jax.random.split(key, 4)
     params = model.init(keys[0], test.prompt, test.prompt >= 0)["params"]
 
     def step(carry, key):
@@ -104,7 +105,8 @@ def tint_cot_noise(
   found, rows = {}, []
   for name, fields in conditions.items():
     made = TracedIntegers(**{**task, **fields})
-    greedy, drawn = jax.jit(jax.vmap(functools.partial(run, made)))(keys)
+    every_seed = jax.vmap(functools.partial(run, made), (0, None))
+    greedy, drawn = jax.jit(every_seed)(keys, test)
     found[name] = np.mean(greedy), np.mean(drawn)
     rows.append(mean_row(name, "greedy accuracy", greedy))
     rows.append(mean_row(name, "sampled accuracy", drawn))
