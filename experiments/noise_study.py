@@ -22,7 +22,6 @@ from experiments import (
   studies,
   studies_curricula,
   studies_data,
-  studies_traces,
 )
 from experiments.choices import choose
 
@@ -33,7 +32,6 @@ STUDIES = {
     "kl_fixed_point": noise_fixed_points.kl_fixed_point,
     "drifting_rates": noise_appeals.drifting_rates,
     "sweep": noise_sweep.sweep,
-    "tint_cot_noise": studies_traces.tint_cot_noise,
     "random_calculation": studies_data.random_calculation,
     "tacred_noise": studies_data.tacred_noise,
     "small_edits": studies_data.small_edits,
