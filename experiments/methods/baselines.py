@@ -59,29 +59,6 @@ METHODS = (
         results=("noise_study", "noisy_verifier", "verifier_audit"),
     ),
     Method(
-        slug="random_calculation",
-        title="Random arithmetic that nobody has seen",
-        paper=(
-            "Wu et al., Reasoning or Memorization? Unreliable Results of "
-            "Reinforcement Learning Due to Data Contamination, 2025, "
-            "arXiv:2507.10532"
-        ),
-        functions=(
-            "data.expressions.RandomCalculation",
-            "data.builders.random_calculation.RandomCalculation",
-            "rewards.verifiers.text.continuous_reward",
-        ),
-        tests=(
-            "tests/data/test_expressions.py",
-            "tests/data/test_builders.py",
-        ),
-        shown=(
-            "Answers are exact fractions; problem i does not depend on order, "
-            "shard or restart."
-        ),
-        differs="The data only; no contamination study is run here.",
-    ),
-    Method(
         slug="reinforce",
         title="REINFORCE",
         paper=(

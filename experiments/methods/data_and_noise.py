@@ -66,6 +66,7 @@ METHODS: tuple[Method, ...] = (
             "finds a table that remembers its strings, not fresh ones."
         ),
         differs=(
+            "The study is a table of answers, one of them memorised. "
             "Wrong answers are right ones of other problems of the same kind. "
             "No pretrained model is tested for contamination here; the probe "
             "takes any apply function."
@@ -204,7 +205,9 @@ METHODS: tuple[Method, ...] = (
         ),
         differs=(
             "Fed with the magnitude of training advantages, one per sample; "
-            "the released trainer feeds validation rewards, one per update."
+            "the released trainer feeds validation rewards, one per update. "
+            "On our toy the lead at step 50 is clear; by step 150 it is gone "
+            "to within noise."
         ),
     ),
     Method(
@@ -322,7 +325,8 @@ METHODS: tuple[Method, ...] = (
         ),
         differs=(
             "All sets share the keys of learning and measuring. A best set "
-            "that did harm is never promoted."
+            "that did harm is never promoted. The study pays teachers by "
+            "standardised advantages: plain ones of 1e-6 would not move them."
         ),
     ),
 )
