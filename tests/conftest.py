@@ -1,6 +1,7 @@
 """Eight host devices, no implicit rank promotion, and one shared fixture."""
 
 import os
+import pathlib
 
 # Before jax starts a backend.
 os.environ["XLA_FLAGS"] = " ".join([
@@ -10,6 +11,10 @@ os.environ["XLA_FLAGS"] = " ".join([
     "--xla_backend_optimization_level=0",
 ])
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# A program is compiled once: for all workers, and for the runs after this one.
+_PROGRAMS = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "programs"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_PROGRAMS))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402

@@ -3,10 +3,21 @@
 from rewardjax.models import (
     flow,
     heads,
+    incremental,
     layers,
     lora,
     pretrained,
+    stacking,
     transformer,
 )
 
-__all__ = ["flow", "heads", "layers", "lora", "pretrained", "transformer"]
+__all__ = [
+    "flow",
+    "heads",
+    "incremental",
+    "layers",
+    "lora",
+    "pretrained",
+    "stacking",
+    "transformer",
+]

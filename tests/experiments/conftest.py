@@ -1,6 +1,5 @@
 """What several tests of `experiments.rlvr` share."""
 
-import jax
 import pytest
 
 from experiments import rlvr, rlvr_report
@@ -20,22 +19,7 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def stored_programs(tmp_path_factory):
-  """Runs of one config compile once: these tests compile for longer."""
-  folder, shortest = (
-      "jax_compilation_cache_dir",
-      "jax_persistent_cache_min_compile_time_secs",
-  )
-  before = {name: getattr(jax.config, name) for name in (folder, shortest)}
-  jax.config.update(folder, str(tmp_path_factory.mktemp("programs")))
-  jax.config.update(shortest, 0.0)
-  yield
-  for name, value in before.items():
-    jax.config.update(name, value)
-
-
-@pytest.fixture(scope="session")
-def go(checkpoint, data_dir, stored_programs, tmp_path_factory):
+def go(checkpoint, data_dir, tmp_path_factory):
   """Runs a tiny pretrained model; returns the rows and the folder."""
 
   def run(workdir=None, *, report=False, stop=lambda: False, **changes):
