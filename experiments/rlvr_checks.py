@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+import jax
 import ml_collections as mlc
 
 from experiments import rlvr_stages, tasks, verifying
@@ -68,11 +69,22 @@ def check(config: mlc.ConfigDict) -> None:
     checks.probability("config", **{field: field_at(config, field)})
   if {config.verifier.name, config.verifier.trusted} & {"trl", "tunix"}:
     verifying.user_function(config.verifier.function)
+  _check_processes(config)
   _check_pretrained(config)
   _check_asynchronous(config)
   _check_rates(config, "noise")
   _check_rates(config, "correction")
   _check_groups(config)
+
+
+def _check_processes(config) -> None:
+  """Text is judged where it is read: one process sees all of it."""
+  for field in ("name", "trusted"):
+    if jax.process_count() > 1 and config.verifier[field] != "tokens":
+      raise ValueError(
+          f"config.verifier.{field} must be 'tokens' on "
+          f"{jax.process_count()} processes, got {config.verifier[field]!r}."
+      )
 
 
 def _check_pretrained(config) -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import pytest
 
 from configs.rlvr import base, constant_rates, noisy_verifier
@@ -138,6 +139,16 @@ def test_wrong_values_name_their_field(changes, message):
   with pytest.raises(ValueError, match=message) as error:
     rlvr_config.arm_configs(tiny(**changes))
   assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("field", ["name", "trusted"])
+def test_text_is_judged_on_one_process_only(monkeypatch, field):
+  config = tiny(verifier=dict(name="tokens", trusted="tokens"))
+  monkeypatch.setattr(jax, "process_count", lambda: 2)
+  rlvr_config.arm_configs(config)
+  config.verifier[field] = "numeric"
+  with pytest.raises(ValueError, match=f"{field} must be 'tokens' on 2 proc"):
+    rlvr_config.arm_configs(config)
 
 
 def test_rates_per_kind_may_be_worse_than_a_coin():
