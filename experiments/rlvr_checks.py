@@ -1,5 +1,6 @@
 """What is wrong with one arm's config of `experiments.rlvr`, in one line."""
 
+from collections.abc import Iterable
 from typing import get_args
 
 import jax
@@ -69,22 +70,11 @@ def check(config: mlc.ConfigDict) -> None:
     checks.probability("config", **{field: field_at(config, field)})
   if {config.verifier.name, config.verifier.trusted} & {"trl", "tunix"}:
     verifying.user_function(config.verifier.function)
-  _check_processes(config)
   _check_pretrained(config)
   _check_asynchronous(config)
   _check_rates(config, "noise")
   _check_rates(config, "correction")
   _check_groups(config)
-
-
-def _check_processes(config) -> None:
-  """Text is judged where it is read: one process sees all of it."""
-  for field in ("name", "trusted"):
-    if jax.process_count() > 1 and config.verifier[field] != "tokens":
-      raise ValueError(
-          f"config.verifier.{field} must be 'tokens' on "
-          f"{jax.process_count()} processes, got {config.verifier[field]!r}."
-      )
 
 
 def _check_pretrained(config) -> None:
@@ -168,6 +158,23 @@ def _check_groups(config) -> None:
         f"config.checkpoint_every must be a multiple of config.log_every "
         f"{config.log_every}, got {config.checkpoint_every}."
     )
+
+
+def check_processes(arms: Iterable[mlc.ConfigDict]) -> None:
+  """Raises ValueError if text would be judged on several processes.
+
+  Apart from `check`: counting processes starts the backend, and the command
+  splits the CPU into devices before that.
+  """
+  if jax.process_count() == 1:
+    return
+  for arm in arms:
+    for field in ("name", "trusted"):
+      if arm.verifier[field] != "tokens":
+        raise ValueError(
+            f"config.verifier.{field} must be 'tokens' on "
+            f"{jax.process_count()} processes, got {arm.verifier[field]!r}."
+        )
 
 
 def field_at(config, path: str):
