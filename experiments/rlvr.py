@@ -21,6 +21,7 @@ from experiments import (
     commands,
     rlvr_agents,
     rlvr_async,
+    rlvr_checks,
     rlvr_config,
     rlvr_loops,
     rlvr_report,
@@ -56,6 +57,7 @@ def run(
     The summary that the report shows; None if stopped before the end.
   """
   arms = rlvr_config.arm_configs(config)
+  rlvr_checks.check_processes(arms.values())
   workdir = pathlib.Path(workdir)
   task = task or tasks.make_task(config, data_dir)
   rlvr_config.claim_workdir(config, workdir)
@@ -108,9 +110,10 @@ def main(argv):
   config = given.config
   workdir = given.workdir or f"runs/{config.slug}"
   try:  # what a user can mistype: one line, not a traceback
-    rlvr_config.arm_configs(config)
+    arms = rlvr_config.arm_configs(config)
     learner = abs(math.prod(config.mesh.values()))  # -1 takes what is left
     commands.use_cpu_devices(learner + config.asynchronous.sampler_devices)
+    rlvr_checks.check_processes(arms.values())
     rlvr_async.make_meshes(config)
     task = tasks.make_task(config, given.data_dir)
     rlvr_config.claim_workdir(config, pathlib.Path(workdir))

@@ -1,5 +1,6 @@
 """What is wrong with one arm's config of `experiments.rlvr`, in one line."""
 
+from collections.abc import Iterable
 from typing import get_args
 
 import jax
@@ -168,6 +169,23 @@ def _check_groups(config) -> None:
         f"config.checkpoint_every must be a multiple of config.log_every "
         f"{config.log_every}, got {config.checkpoint_every}."
     )
+
+
+def check_processes(arms: Iterable[mlc.ConfigDict]) -> None:
+  """Raises ValueError if text would be judged on several processes.
+
+  Apart from `check`: counting processes starts the backend, and the command
+  splits the CPU into devices before that.
+  """
+  if jax.process_count() == 1:
+    return
+  for arm in arms:
+    for field in ("name", "trusted"):
+      if arm.verifier[field] != "tokens":
+        raise ValueError(
+            f"config.verifier.{field} must be 'tokens' on "
+            f"{jax.process_count()} processes, got {arm.verifier[field]!r}."
+        )
 
 
 def field_at(config, path: str):

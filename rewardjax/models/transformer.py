@@ -134,6 +134,7 @@ class Transformer(nn.Module):
     # The last token of a row predicts nothing. It stays: lengths are powers of
     # two, and XLA's CPU backend takes twice as long for products of one less.
     batch, group, length = tokens.shape
+    width = prompts.shape[1]
     allowed, positions = _own(mask, segments)
     positions += jnp.sum(prompt_mask, axis=1)[:, None, None]
     seen, prompt_positions = _own(prompt_mask)
@@ -145,10 +146,9 @@ class Transformer(nn.Module):
         join(prompts, tokens),
         join(prompt_mask, mask),
         join(prompt_positions, positions),
-        prompts.shape[1] + length,
+        width + length,
     )
     x = self._run(x, angles, layout)
-    width = prompts.shape[1]
     x = x.reshape(batch, -1, x.shape[-1])
     first = x[:, None, width - 1 : width]
     rest = x[:, width:].reshape(batch, group, length, -1)
@@ -211,8 +211,9 @@ class Transformer(nn.Module):
     tokens = jnp.where(mask, tokens, 0).ravel()
     x = self.embedding[tokens].astype(self.dtype)
     positions = jnp.maximum(positions, 0).ravel()
-    turns = (length, self.per_head, self.rope_base)
-    return x, layers.rotation(positions, *turns)
+    return x, layers.rotation(
+        positions, length, self.per_head, self.rope_base
+    )
 
   def _run(self, x, angles, layout):
     if self.scan_layers:

@@ -1,6 +1,6 @@
 """Sampling G completions of each prompt in one compiled loop.
 
-The model enters as three functions, so any network with a cache fits.
+The model enters as four functions, so any network with a cache fits.
 """
 
 from collections.abc import Callable
@@ -73,7 +73,7 @@ def sample(
   Args:
     key: consumed. Draw t of sample g of a prompt depends on the key, the
       prompt's id, g and t only, not on the batch around it.
-    decoder: a `Decoder`, or anything else with its three functions.
+    decoder: a `Decoder`, or anything else with its four functions.
     params: passed to the decoder.
     prompts: token ids, padded left.
     prompt_mask: True on real tokens.

@@ -1,12 +1,16 @@
 """A wrong config is one line that names the field, before anything compiles."""
 
 import json
+import os
+import subprocess
+import sys
+import textwrap
 
 import jax
 import pytest
 
 from configs.rlvr import base, constant_rates, noisy_verifier
-from experiments import rlvr_config
+from experiments import rlvr_checks, rlvr_config
 
 
 def tiny(arms=None, **changes):
@@ -145,10 +149,26 @@ def test_wrong_values_name_their_field(changes, message):
 def test_text_is_judged_on_one_process_only(monkeypatch, field):
   config = tiny(verifier=dict(name="tokens", trusted="tokens"))
   monkeypatch.setattr(jax, "process_count", lambda: 2)
-  rlvr_config.arm_configs(config)
+  rlvr_checks.check_processes([config])
   config.verifier[field] = "numeric"
   with pytest.raises(ValueError, match=f"{field} must be 'tokens' on 2 proc"):
-    rlvr_config.arm_configs(config)
+    rlvr_checks.check_processes([config])
+
+
+def test_a_config_is_checked_before_the_backend_starts():
+  """The command splits the CPU into devices only after that."""
+  program = """
+      import jax
+      from configs.rlvr import base
+      from experiments import commands, rlvr_config
+      rlvr_config.arm_configs(base.get_config("tiny"))
+      commands.use_cpu_devices(2)
+      assert jax.device_count() == 2
+  """
+  program = [sys.executable, "-c", textwrap.dedent(program)]
+  environment = dict(os.environ, XLA_FLAGS="")
+  done = subprocess.run(program, env=environment, capture_output=True)
+  assert done.returncode == 0, done.stderr.decode()[-2000:]
 
 
 def test_rates_per_kind_may_be_worse_than_a_coin():

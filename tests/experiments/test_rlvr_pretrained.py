@@ -66,8 +66,9 @@ def test_all_parameters_one_agent_after_the_other(go):
   full = dict(lora=dict(rank=0), optimizer=dict(learning_rate=1e-3))
   expected, _ = go(**full)
   sampling = dict(lanes=2, halvings=1)
-  actual, _ = go(**full, agents="scan", sampling=sampling)
-  assert_close(actual, expected)
+  for changes in (dict(agents="scan"), dict(agents="vmap")):
+    actual, _ = go(**full, **changes, sampling=sampling)
+    assert_close(actual, expected)
   assert np.all(np.asarray(expected[2]["arm/reference_kl"]) > 0)
 
 
@@ -107,9 +108,9 @@ def test_programs_take_the_model_as_an_argument(checkpoint, data_dir):
   evaluate = rlvr_programs.make_evaluate(setup, held_out)
   program = rlvr_programs.make_program(setup, evaluate)
   traced = jax.make_jaxpr(program)(agents, chunk, setup.frozen)
-  smallest = min(x.size for x in jax.tree.leaves(setup.frozen))
-  assert max(np.size(x) for x in traced.consts) <= held_out.prompts.size
-  assert sum(np.size(x) for x in traced.consts) < 100 * smallest
+  weights = jax.tree.leaves(setup.frozen)
+  smallest = min(x.size for x in weights if x.ndim == 3)  # kernels by layer
+  assert max(np.size(x) for x in traced.consts) < smallest
 
 
 def test_a_single_arm_shows_its_rise(adapted):

@@ -57,7 +57,7 @@ def test_killed_three_times_a_run_ends_bit_for_bit_as_if_never(tmp_path):
   """Pain 34: parameters, moments, keys, data, counts and metrics resume."""
   whole, killed = tmp_path / "whole", tmp_path / "killed"
   finish(start(whole, tmp_path))
-  length = len((whole / "metrics.jsonl").read_bytes())
+  length = (whole / "metrics.jsonl").stat().st_size
   moments = random.Random(0)
   for share in (0.1, 0.4, 0.7):  # of the metrics, and a little later
     process = start(killed, tmp_path)
