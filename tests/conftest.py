@@ -9,6 +9,7 @@ os.environ["XLA_FLAGS"] = " ".join([
     "--xla_force_host_platform_device_count=8",
     # Tests compile for longer than they run.
     "--xla_backend_optimization_level=0",
+    "--xla_cpu_use_fusion_emitters=false",  # they take twice as long to compile
 ])
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # A program is compiled once: for all workers, and for the runs after this one.
