@@ -212,9 +212,13 @@ def make_learn(setup: Setup):
     experience = Experience(rollouts, credit, scored, shown)
     loss_fn = make_loss_fn(setup, agent.arm)
     train_step = make_train_step(loss_fn, optimizer(config), **microbatches)
-    train = agent.train
-    for _ in range(config.updates_per_batch):
-      train, update_metrics = train_step(train, experience, keys["update"])
+    # Compiled once, however many updates a batch serves.
+    train, updates = jax.lax.scan(
+        lambda train, _: train_step(train, experience, keys["update"]),
+        agent.train,
+        length=config.updates_per_batch,
+    )
+    update_metrics = {name: values[-1] for name, values in updates.items()}
     agent = agent._replace(train=train, rates=rates)
     return agent, metrics | update_metrics
 

@@ -40,7 +40,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       ),
       baseline="grpo",  # that the others are to improve on
       scale=1,  # times the seeds and the steps below
-      threshold=0.8,  # accuracy until which samples are counted
+      threshold=0.7,  # accuracy until which samples are counted
       num_resamples=2000,  # of each bootstrap interval
   )
   # Decided before the run, by the lower end of the 95% interval.
@@ -50,9 +50,9 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       "interquartile means above 0"
   )
   config.num_seeds = 5
-  config.num_steps = 120
+  config.num_steps = 80
   config.log_every = 10
-  config.checkpoint_every = 30
+  config.checkpoint_every = 20
   # More than one: the ratio of new to old policy is 1 in the first update.
   config.updates_per_batch = 2
   config.sampling.update(dict(batch_size=16, group_size=8))
