@@ -6,7 +6,7 @@ from typing import get_args
 import jax
 import ml_collections as mlc
 
-from experiments import rlvr_stages, tasks, verifying
+from experiments import rlvr_recipes, rlvr_stages, tasks, verifying
 from experiments.choices import choose
 from rewardjax.advantages import off_policy
 from rewardjax.core import checks
@@ -66,11 +66,14 @@ def check(config: mlc.ConfigDict) -> None:
       "asynchronous.sampler_devices",
   ):
     checks.at_least("config", 0, **{field: field_at(config, field)})
+  for k in config.evaluation.pass_at:
+    checks.at_least("config", 1, **{"evaluation.pass_at": k})
+  _check_pass_at(config)
   for field in ("appeals.fraction", "appeals.audit_fraction", "appeals.decay"):
     checks.probability("config", **{field: field_at(config, field)})
+  rlvr_recipes.check(config)
   if {config.verifier.name, config.verifier.trusted} & {"trl", "tunix"}:
     verifying.user_function(config.verifier.function)
-  _check_processes(config)
   _check_pretrained(config)
   _check_asynchronous(config)
   _check_rates(config, "noise")
@@ -78,14 +81,14 @@ def check(config: mlc.ConfigDict) -> None:
   _check_groups(config)
 
 
-def _check_processes(config) -> None:
-  """Text is judged where it is read: one process sees all of it."""
-  for field in ("name", "trusted"):
-    if jax.process_count() > 1 and config.verifier[field] != "tokens":
-      raise ValueError(
-          f"config.verifier.{field} must be 'tokens' on "
-          f"{jax.process_count()} processes, got {config.verifier[field]!r}."
-      )
+def _check_pass_at(config) -> None:
+  drawn = config.evaluation.num_samples or config.sampling.group_size
+  largest = max(config.evaluation.pass_at, default=0)
+  if config.verifier.trusted != "tokens" and largest > drawn:
+    raise ValueError(
+        f"config.evaluation.pass_at = {largest} needs as many samples of each "
+        f"held-out problem, config.evaluation.num_samples draws {drawn}."
+    )
 
 
 def _check_pretrained(config) -> None:
@@ -115,13 +118,15 @@ def _check_pretrained(config) -> None:
 
 
 def _check_asynchronous(config) -> None:
-  o = config.asynchronous
+  o, field, recipe = config.asynchronous, "surrogate", rlvr_recipes.of(config)
   weighs = config.surrogate.name != "score"
+  if recipe is not None:
+    field, weighs = "recipe", recipe.has_ratio
   if o.lag and not weighs and config.off_policy.correction == "none":
     raise ValueError(
         f"config.asynchronous.lag = {o.lag} samples from older parameters, "
-        "and config.surrogate.name 'score' does not weigh them: set "
-        "config.off_policy.correction."
+        f"and config.{field}.name {config[field].name!r} does not weigh them: "
+        "set config.off_policy.correction."
     )
 
 
@@ -145,14 +150,16 @@ def _check_rates(config, field: str) -> None:
 
 def _check_groups(config) -> None:
   credit, sampling = config.credit, config.sampling
-  grouped = (
-      credit.name == "group" and credit.estimator in rlvr_stages.NEEDS_GROUP
-  )
+  field, name = "credit.estimator", credit.estimator
+  grouped = credit.name == "group" and name in rlvr_stages.NEEDS_GROUP
+  if config.recipe.name:
+    field, name = "recipe.name", config.recipe.name
+    grouped = name in rlvr_recipes.NEEDS_GROUP
   if grouped and sampling.group_size < 2:
     raise ValueError(
-        f"config.sampling.group_size must be at least 2 for "
-        f"config.credit.estimator {credit.estimator!r}, got "
-        f"{sampling.group_size}: a lone sample has nothing to compare with."
+        f"config.sampling.group_size must be at least 2 for config.{field} "
+        f"{name!r}, got {sampling.group_size}: a lone sample has nothing to "
+        "compare with."
     )
   if sampling.batch_size % config.num_microbatches:
     raise ValueError(

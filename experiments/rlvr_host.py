@@ -14,6 +14,8 @@ from experiments import rlvr_learner, rlvr_policy, rlvr_programs, verifying
 from experiments.rlvr_learner import Batch, Seen
 from experiments.rlvr_policy import Setup
 from rewardjax.advantages import dynamic_sampling
+from rewardjax.core import masking
+from rewardjax.diagnostics import pass_at_k
 from rewardjax.training import loop
 from rewardjax.training import mesh as meshes
 
@@ -162,8 +164,14 @@ def make_evaluate(
     value, valid = trusted(jax.tree.map(repeat, held_out), rollouts).reward
     kinds = np.broadcast_to(held_out.kinds[:, None], valid.shape[2:])
     flat = lambda x: x.reshape(*x.shape[:2], -1)
-    return rlvr_programs.by_kind(
+    rows = rlvr_programs.by_kind(
         flat(value), flat(valid), kinds.ravel(), names
     )
+    right, valid = jnp.asarray(value > 0.5), jnp.asarray(valid)
+    for k in setup.config.evaluation.pass_at:
+      estimates = pass_at_k.pass_at_k(right, valid, k=k)
+      known = jnp.isfinite(estimates)
+      rows[f"pass_at_{k}"] = masking.masked_mean(estimates, known, -1)
+    return rows
 
   return evaluate

@@ -12,12 +12,19 @@ import jax.numpy as jnp
 import ml_collections as mlc
 from jaxtyping import Array, Bool, Key
 
-from experiments import rlvr_appeals, rlvr_learner, rlvr_policy, verifying
+from experiments import (
+    rlvr_appeals,
+    rlvr_halves,
+    rlvr_learner,
+    rlvr_policy,
+    verifying,
+)
 from experiments.rlvr_learner import Agent, Batch, Seen
 from experiments.rlvr_policy import Setup
 from experiments.tasks import Problems
 from rewardjax.advantages import dynamic_sampling, group
 from rewardjax.core import masking, random
+from rewardjax.diagnostics import pass_at_k
 from rewardjax.training import loop
 from rewardjax.training import mesh as meshes
 
@@ -133,9 +140,14 @@ def over_agents(setup: Setup, function: Callable, *, shared: bool) -> Callable:
 
 def by_arm(metrics: dict, arms: dict[str, mlc.FrozenConfigDict]) -> dict:
   """From `{metric: [A, S]}` to `{arm/metric: [S]}`, of those it has."""
-  has = lambda config, name: (
-      name not in rlvr_appeals.METRICS or config.correction.rates == "appeals"
-  )
+  names = rlvr_halves.metric_names
+  of_losses = frozenset().union(*map(names, arms.values()))
+
+  def has(config, name):
+    if name in rlvr_appeals.METRICS:
+      return config.correction.rates == "appeals"
+    return name not in of_losses or name in names(config)
+
   return {
       f"{arm}/{name}": values[i]
       for i, (arm, config) in enumerate(arms.items())
@@ -214,7 +226,12 @@ def make_success(setup: Setup, held_out: Problems) -> Callable[..., dict]:
 
   def success(params):
     found = rlvr_policy.exact_success(setup, params, held_out)
-    return by_kind(found, jnp.ones(kinds.shape, bool), kinds, names)
+    everywhere = jnp.ones(kinds.shape, bool)
+    rows = by_kind(found, everywhere, kinds, names)
+    for k in setup.config.evaluation.pass_at:
+      # Exactly: the share of the problems that k draws are to solve.
+      rows[f"pass_at_{k}"] = pass_at_k.coverage(found, everywhere, k=k)
+    return rows
 
   return success
 
