@@ -6,13 +6,16 @@ imported here.
 
 from rewardjax.data import (
     curricula,
+    edit_tasks,
     edits,
     expressions,
     jsonl,
     list_programs,
     loader,
     pretrained_tokenizer,
+    route_tasks,
     tokenizers,
+    tool_tasks,
     traced_integers,
     traces,
     transit,
@@ -20,13 +23,16 @@ from rewardjax.data import (
 
 __all__ = [
     "curricula",
+    "edit_tasks",
     "edits",
     "expressions",
     "jsonl",
     "list_programs",
     "loader",
     "pretrained_tokenizer",
+    "route_tasks",
     "tokenizers",
+    "tool_tasks",
     "traced_integers",
     "traces",
     "transit",
