@@ -12,7 +12,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from experiments import rlvr_appeals, rlvr_policy, rlvr_stages
+from experiments import (
+    rlvr_appeals,
+    rlvr_curricula,
+    rlvr_policy,
+    rlvr_rewards,
+    rlvr_stages,
+)
+from experiments.rlvr_measures import Found
 from experiments.rlvr_policy import Setup
 from experiments.tasks import Problems
 from rewardjax.advantages import off_policy
@@ -29,10 +36,14 @@ from rewardjax.types import Reward, Rollouts
 
 
 class Seen(NamedTuple):
-  """Verdicts on one batch of rollouts: as observed, and as they should be."""
+  """Verdicts on one batch of rollouts: as observed, and as they should be.
+
+  beside: other rewards `[B, G, M]` that are added; None if there are none.
+  """
 
   observed: Reward
   truth: Reward
+  beside: Reward | None = None
 
 
 class Agent(NamedTuple):
@@ -43,6 +54,7 @@ class Agent(NamedTuple):
   rates: PyTree  # what the on-line estimate of the noise remembers
   reference: PyTree  # frozen parameters, or None when nothing reads them
   key: Key[Array, ""]
+  curriculum: PyTree = ()  # what it remembers of each kind of problem
 
 
 class Batch(NamedTuple):
@@ -72,7 +84,8 @@ def init(setup: Setup, arm, key: Key[Array, ""], params: PyTree) -> Agent:
   params = rlvr_policy.add_value_head(setup, head_key, params)
   rates = rlvr_appeals.init(len(config.task.kinds))
   state = init_state(params, optimizer(config))
-  return Agent(arm, state, rates, reference, key)
+  curriculum = rlvr_curricula.init(config)
+  return Agent(arm, state, rates, reference, key, curriculum)
 
 
 def optimizer(config) -> optax.GradientTransformation:
@@ -144,6 +157,17 @@ def observe(setup: Setup, arm, key, truth: Reward, kinds) -> Reward:
   return jax.lax.switch(arm, branches, key, truth, kinds)
 
 
+def judge(setup: Setup, arm, key, found: Found, rollouts, kinds):
+  """What the arm observes, and the rewards beside it.
+
+  Returns:
+    The source's outcome `[B, G]` after the liar, and rewards `[B, G, M]`.
+  """
+  outcome = rlvr_rewards.outcome(setup.config, key, found, rollouts)
+  observed = observe(setup, arm, key, outcome, kinds)
+  return observed, rlvr_rewards.beside(setup.config, found, rollouts)
+
+
 def correct(config, key, state, seen: Seen, kinds):
   """What is learned from instead of the observed verdicts.
 
@@ -154,7 +178,7 @@ def correct(config, key, state, seen: Seen, kinds):
   o, observed, metrics = config.correction, seen.observed, {}
   if o.rates == "appeals":
     observed, table, state, metrics = rlvr_appeals.recheck(
-        key, state, *seen, kinds, config.appeals
+        key, state, observed, seen.truth, kinds, config.appeals
     )
   else:
     source = config.noise if o.rates == "noise" else o
@@ -175,7 +199,7 @@ def give_credit(config, key, state, seen, rollouts, kinds, reference, values):
   metrics |= group_metrics(seen.observed)
   metrics["true_reward"] = Mean.of(*seen.truth)
   metrics["corrected_reward"] = Mean.of(*reward)
-  reward = rlvr_stages.shape_reward(reward, rollouts, config.shaping)
+  reward = rlvr_rewards.total(reward, seen, rollouts, config)
   anchor = dict(
       reference_log_probs=reference,
       kl_coefficient=config.regularizer.kl_in_reward,
@@ -240,12 +264,18 @@ def make_learn(setup: Setup):
           rollouts, credit, trainer.log_probs, **config.off_policy
       )
       metrics |= {f"at_start/{k}": mean.value for k, mean in found.items()}
+    kinds = batch.problems.kinds
+    metrics |= rlvr_rewards.metrics(config, batch.seen)
+    metrics |= rlvr_curricula.metrics(config, kinds)
+    curriculum = rlvr_curricula.update(
+        config, agent.curriculum, batch.seen.observed, kinds
+    )
     experience = Experience(rollouts, credit, reference)
     metrics["truncated"] = jnp.mean(rollouts.truncated.astype(jnp.float32))
     train = agent.train
     for _ in range(config.updates_per_batch):
       train, update_metrics = train_step(train, experience, keys["update"])
-    agent = agent._replace(train=train, rates=rates)
+    agent = agent._replace(train=train, rates=rates, curriculum=curriculum)
     return agent, metrics | update_metrics
 
   return learn

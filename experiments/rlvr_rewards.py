@@ -8,41 +8,21 @@ and corrections act on it and on nothing else. Rewards beside it
 tokens, M rewards beside the source.
 """
 
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array
 
-from experiments import rlvr_policy, rlvr_stages
+from experiments import rlvr_stages
 from experiments.choices import choose
-from experiments.rlvr_policy import Setup
-from experiments.tasks import Problems
+from experiments.rlvr_measures import BESIDE, Found, beside_names
 from rewardjax.core import checks, masking
 from rewardjax.core.masking import Mean
-from rewardjax.models import transformer
-from rewardjax.policies import log_probs
 from rewardjax.recipes import agreement, multi_reward
-from rewardjax.rewards import likelihood, marks, variants
+from rewardjax.rewards import likelihood, variants
 from rewardjax.shaping import aggregation, transforms
 from rewardjax.types import Reward, Rollouts
-
-
-class Found(NamedTuple):
-  """What rewards are made of; None where the config asks for none of it.
-
-  verdict: of the verifier, before the liar.
-  votes: ids of the answers, equal in a group (or a pair of groups) where the
-    answers are; negative where there is none.
-  likelihood: of the reference answer after the sample's working.
-  form: of the text.
-  """
-
-  verdict: Reward
-  votes: Int[Array, "B G"] | None = None
-  likelihood: Reward | None = None
-  form: Reward | None = None
-
 
 # (found, samples that exist, key) -> Reward: what may be learned from instead
 # of the verdicts, or beside them.
@@ -65,119 +45,20 @@ SOURCES = {
         found.verdict.value > 0, found.verdict.valid
     ),
 }
-BESIDE = ("likelihood", "majority", "format", "form")
 VOTES = ("tokens", "numbers")
 GATES = ("always", "reached", "missed")
 COMBINE = ("sum", "normalized")
-_VOTERS = {"majority", "twin", "format"}
-
-
-def beside_names(config) -> tuple[str, ...]:
-  """The rewards beside the source that are switched on, in their order."""
-  return tuple(name for name in BESIDE if config.beside[name].weight)
-
-
-def _uses(config, names: set[str]) -> bool:
-  return bool(names & {config.reward.name, *beside_names(config)})
-
-
-def counts_votes(config) -> bool:
-  """Whether anything depends on which answers are equal."""
-  return _uses(config, _VOTERS)
-
-
-def reads_text(config) -> tuple[str, ...]:
-  """The fields that have completions read on the host, verifiers apart."""
-  fields = {
-      "beside.form.weight": _uses(config, {"form"}),
-      "reward.votes": counts_votes(config)
-      and config.reward.votes == "numbers",
-  }
-  return tuple(name for name, read in fields.items() if read)
-
-
-def measure(
-    setup: Setup,
-    params: PyTree,
-    problems: Problems,
-    rollouts: Rollouts,
-    verdict: Reward,
-) -> Found:
-  """All that the tokens and the policy say; pure, of one seed."""
-  votes = paid = None
-  parts = marks.split(
-      rollouts.tokens,
-      rollouts.mask,
-      mark=setup.mark,
-      stop_tokens=setup.stop_tokens,
-  )
-  if counts_votes(setup.config):
-    votes = _ids(setup.config, rollouts, parts.answer)
-  if _uses(setup.config, {"likelihood"}):
-    paid = _likelihood(setup, params, problems, rollouts, parts.working)
-  return Found(verdict, votes, paid)
-
-
-def _ids(config, rollouts, answer):
-  """Who ran out of room never said that the answer was finished."""
-  said = answer & ~rollouts.truncated[..., None]
-  if config.reward.name != "twin":
-    return marks.answer_ids(rollouts.tokens, said)
-  # Two wordings, one above the other, are one group of answers.
-  batch, group, length = rollouts.tokens.shape
-  pairs = lambda x: x.reshape(batch // 2, 2 * group, length)
-  ids = marks.answer_ids(pairs(rollouts.tokens), pairs(said))
-  return ids.reshape(batch, group)
-
-
-def _likelihood(setup, params, problems, rollouts, working):
-  """Of the reference answer, less that without any working if asked for."""
-  o = setup.config.reward
-  value = _answer_likelihood(setup, params, problems, rollouts.tokens, working)
-  if o.debias:
-    tokens = jnp.zeros((*working.shape[:1], 1, 1), rollouts.tokens.dtype)
-    bare = _answer_likelihood(
-        setup, params, problems, tokens, jnp.zeros(tokens.shape, bool)
-    )
-    value = likelihood.debiased(value, bare)
-  known = jnp.any(problems.answer_mask, -1)[:, None]
-  return Reward(value, jnp.any(rollouts.mask, axis=-1) & known)
-
-
-def _answer_likelihood(setup, params, problems, tokens, working):
-  """`[B, G]`, by the plain model: the sampling law is not the model's own."""
-  policy = rlvr_policy.language_model(setup, params)
-  answers, mask = problems.answers[:, None], problems.answer_mask[:, None]
-  done = marks.append_answers(
-      tokens, working, answers, mask, mark=setup.mark
-  )
-  features = transformer.completion_features(
-      setup.model,
-      policy,
-      problems.prompts,
-      problems.prompt_mask,
-      done.tokens,
-      done.mask,
-  )
-  # Only the answer is scored: the vocabulary is the widest axis there is.
-  at = done.start[..., None] + jnp.arange(answers.shape[-1])[None, None]
-  at = jnp.minimum(at, features.shape[-2] - 1)
-  features = jnp.take_along_axis(features, at[..., None], axis=-2)
-  spread = lambda x: jnp.broadcast_to(x, at.shape)
-  table = transformer.unembedding(setup.model, policy)
-  scores = log_probs.score_features(
-      features, table, spread(answers), spread(mask)
-  )
-  return likelihood.answer_likelihood(
-      scores.log_probs, spread(mask), kind=setup.config.reward.likelihood
-  )
 
 
 def outcome(config, key, found: Found, rollouts: Rollouts) -> Reward:
   """What the source says; `key` is consumed by "random" alone."""
+  return SOURCES[config.reward.name](found, _exists(rollouts), key)
+
+
+def _exists(rollouts: Rollouts) -> Reward:
+  """Samples that were drawn, whatever a verifier makes of them."""
   exists = jnp.any(rollouts.mask, axis=-1)
-  exists = Reward(exists.astype(jnp.float32), exists)
-  return SOURCES[config.reward.name](found, exists, key)
+  return Reward(exists.astype(jnp.float32), exists)
 
 
 def beside(config, found: Found, rollouts: Rollouts) -> Reward | None:
@@ -185,9 +66,8 @@ def beside(config, found: Found, rollouts: Rollouts) -> Reward | None:
   names = beside_names(config)
   if not names:
     return None
-  exists = jnp.any(rollouts.mask, axis=-1)
-  exists = Reward(exists.astype(jnp.float32), exists)
   table = SOURCES | {"form": lambda found, exists, key: found.form}
+  exists = _exists(rollouts)
   return _stack([table[name](found, exists, None) for name in names])
 
 
@@ -254,10 +134,11 @@ def metrics(config, seen) -> dict[str, Array]:
 
 def check(config) -> None:
   """Raises ValueError, naming the field, unless the rewards make sense."""
+  kinds = get_args(likelihood.Kind)
   for field, table, name in (
       ("reward.name", SOURCES, config.reward.name),
       ("reward.votes", VOTES, config.reward.votes),
-      ("reward.likelihood", get_args(likelihood.Kind), config.reward.likelihood),
+      ("reward.likelihood", kinds, config.reward.likelihood),
       ("shaping.combine", COMBINE, config.shaping.combine),
       *((f"beside.{x}.gate", GATES, config.beside[x].gate) for x in BESIDE),
   ):
@@ -299,11 +180,6 @@ def _check_twin(config) -> None:
     raise ValueError(
         "config.sampling.max_refills must be 0 for config.reward.name 'twin': "
         "a refilled group has no twin."
-    )
-  if config.reward.votes != "tokens":
-    raise ValueError(
-        "config.reward.votes must be 'tokens' for config.reward.name 'twin', "
-        f"got {config.reward.votes!r}."
     )
 
 
