@@ -6,7 +6,16 @@ from typing import get_args
 import jax
 import ml_collections as mlc
 
-from experiments import rlvr_recipes, rlvr_stages, tasks, verifying
+from experiments import (
+    rlvr_curricula,
+    rlvr_measures,
+    rlvr_recipes,
+    rlvr_rewards,
+    rlvr_stages,
+    task_rows,
+    tasks,
+    verifying,
+)
 from experiments.choices import choose
 from rewardjax.advantages import off_policy
 from rewardjax.core import checks
@@ -19,7 +28,7 @@ from rewardjax.types import NoiseRates
 def check(config: mlc.ConfigDict) -> None:
   """Raises ValueError, naming the field, unless an arm makes sense."""
   for field, table in {
-      "task.name": tasks.TASKS,
+      "task.name": task_rows.TASKS,
       "task.tokenizer": tasks.TOKENIZERS,
       "verifier.name": verifying.VERIFIERS,
       "verifier.trusted": verifying.VERIFIERS,
@@ -74,6 +83,9 @@ def check(config: mlc.ConfigDict) -> None:
   rlvr_recipes.check(config)
   if {config.verifier.name, config.verifier.trusted} & {"trl", "tunix"}:
     verifying.user_function(config.verifier.function)
+  rlvr_rewards.check(config)
+  rlvr_curricula.check(config)
+  _check_wordings(config)
   _check_pretrained(config)
   _check_asynchronous(config)
   _check_rates(config, "noise")
@@ -89,6 +101,17 @@ def _check_pass_at(config) -> None:
         f"config.evaluation.pass_at = {largest} needs as many samples of each "
         f"held-out problem, config.evaluation.num_samples draws {drawn}."
     )
+def _check_wordings(config) -> None:
+  """Two wordings of a problem stand one above the other."""
+  task_rows.rewording(config.task)
+  if not config.task.rewording:
+    return
+  for field in ("sampling.batch_size", "warm_up.batch_size"):
+    size = field_at(config, field)
+    if size % 2:
+      raise ValueError(
+          f"config.{field} must be even with config.task.rewording, got {size}."
+      )
 
 
 def _check_pretrained(config) -> None:
@@ -187,6 +210,11 @@ def check_processes(arms: Iterable[mlc.ConfigDict]) -> None:
   if jax.process_count() == 1:
     return
   for arm in arms:
+    for field in rlvr_measures.reads_text(arm):
+      raise ValueError(
+          f"config.{field} = {field_at(arm, field)!r} has text read, which "
+          f"{jax.process_count()} processes cannot."
+      )
     for field in ("name", "trusted"):
       if arm.verifier[field] != "tokens":
         raise ValueError(

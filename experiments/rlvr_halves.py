@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from experiments import rlvr_recipes, rlvr_stages
+from experiments import rlvr_recipes, rlvr_rewards, rlvr_stages
 from experiments.rlvr_policy import Setup
 from experiments.rlvr_recipes import Scored, Trained
 from rewardjax.core.masking import Mean
@@ -24,7 +24,7 @@ from rewardjax.training.logging import jsonable
 from rewardjax.types import Reward, Rollouts
 
 # What either half may read of an arm's config.
-CREDIT = ("credit", "shaping", "regularizer", "recipe")
+CREDIT = ("credit", "beside", "shaping", "regularizer", "recipe")
 LOSS = ("surrogate", "reducer", "regularizer", "recipe")
 
 
@@ -68,7 +68,7 @@ def law_of_arm(setup: Setup, arm, rollouts: Rollouts, reward: Reward):
 
 
 def credit_of_arm(
-    setup: Setup, arm, rollouts: Rollouts, reward: Reward, scored: Scored
+    setup: Setup, arm, rollouts: Rollouts, reward: Reward, seen, scored: Scored
 ) -> Credit:
   """Credit `[B, G, T]` from corrected rewards, by stages or by a recipe."""
 
@@ -77,9 +77,9 @@ def credit_of_arm(
     if rlvr_recipes.of(config) is not None:
       assign = rlvr_recipes.credit
 
-    def branch(rollouts, reward, scored):
-      shaped = rlvr_stages.shape_reward(reward, rollouts, config.shaping)
-      credit = assign(config, rollouts, shaped, scored)
+    def branch(rollouts, reward, seen, scored):
+      total = rlvr_rewards.total(reward, seen, rollouts, config)
+      credit = assign(config, rollouts, total, scored)
       mask, marked = credit.mask, credit.marked
       spread = jnp.broadcast_to(credit.advantages, mask.shape)
       # Branches must agree in what they return.
@@ -88,7 +88,8 @@ def credit_of_arm(
 
     return branch
 
-  return switch(setup, arm, CREDIT, make_branch, rollouts, reward, scored)
+  args = (rollouts, reward, seen, scored)
+  return switch(setup, arm, CREDIT, make_branch, *args)
 
 
 def _loss(config, *args):

@@ -10,7 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import rlvr_learner, rlvr_policy, rlvr_programs, verifying
+from experiments import (
+    rlvr_learner,
+    rlvr_measures,
+    rlvr_policy,
+    rlvr_programs,
+    verifying,
+)
 from experiments.rlvr_learner import Batch, Seen
 from experiments.rlvr_policy import Setup
 from rewardjax.advantages import dynamic_sampling
@@ -21,24 +27,20 @@ from rewardjax.training import mesh as meshes
 
 
 def make_sample(setup: Setup) -> Callable:
-  """Returns `(agent, (attempt, problems)) -> rollouts and their verdicts`."""
+  """Returns `(agent, (attempt, problems)) -> rlvr_programs.draw(...)`."""
 
   def sample(agent, attempted):
     attempt, problems = attempted
     key = rlvr_programs.step_keys(agent)["collect"]
     key = jax.random.fold_in(key, attempt)
-    sample_key, noise_key = jax.random.split(key)
-    params = agent.train.params
-    rollouts = rlvr_policy.sample(setup, sample_key, params, problems)
-    on_tokens = verifying.match_tokens(problems, rollouts, setup.stop_tokens)
-    return problems, rollouts, on_tokens, noise_key
+    return rlvr_programs.draw(setup, key, agent, problems)
 
   return sample
 
 
 def make_observe(setup: Setup) -> Callable:
-  """Returns `(agent, (key, reward, kinds)) -> what the liar says`."""
-  return lambda agent, x: rlvr_learner.observe(setup, agent.arm, *x)
+  """Returns `(agent, (key, found, ...)) -> rlvr_learner.judge(...)`."""
+  return lambda agent, x: rlvr_learner.judge(setup, agent.arm, *x)
 
 
 class Collector:
@@ -49,10 +51,16 @@ class Collector:
       setup: Setup,
       mesh: jax.sharding.Mesh,
       verifiers: dict[str, Callable],
+      read_numbers: Callable,
   ):
-    """`verifiers` map (problems, rollouts) to `HostVerdicts`, by name."""
+    """`verifiers` map (problems, rollouts) to `HostVerdicts`, by name.
+
+    `read_numbers` maps rollouts to ids of their answers.
+    """
     config = setup.config
-    self._options, self._verifiers = config.verifier, verifiers
+    wanted = verifying.text_verifiers(config)
+    self._verifiers = {name: verifiers[name] for name in wanted}
+    self._config, self._read_numbers = config, read_numbers
     self._attempts, self._warm = config.sampling.max_refills + 1, False
     over = lambda make, **options: rlvr_programs.compile_over(
         setup, mesh, make, **options
@@ -100,17 +108,23 @@ class Collector:
   def _draw(self, agents, problems, attempt):
     problems = self._share(problems, attempt)
     number = np.full(problems.kinds.shape[0], attempt)
-    problems, rollouts, on_tokens, keys = self._sample(
-        agents, (number, problems)
-    )
-    found = {"tokens": verifying.HostVerdicts(on_tokens, {})}
+    problems, rollouts, found, keys = self._sample(agents, (number, problems))
+    judged = {"tokens": verifying.HostVerdicts(found.verdict, {})}
     for name, verifier in self._verifiers.items():
-      found[name] = verifier(problems, rollouts)
-    judged = found[self._options.name]
-    truth = found[self._options.trusted].reward
-    reward, truth = jax.device_put((judged.reward, truth), self._rows)
-    observed = self._observe(agents, (keys, reward, problems.kinds))
-    return Batch(problems, rollouts, Seen(observed, truth)), judged.metrics
+      judged[name] = verifier(problems, rollouts)
+    mine = judged[self._config.verifier.name]
+    truth = judged[self._config.verifier.trusted].reward
+    found = found._replace(verdict=mine.reward)
+    if "form" in rlvr_measures.beside_names(self._config):
+      found = found._replace(form=judged["form"].reward)
+    if "reward.votes" in rlvr_measures.reads_text(self._config):
+      found = found._replace(votes=self._read_numbers(rollouts))
+    found, truth = jax.device_put((found, truth), self._rows)
+    observed, beside = self._observe(
+        agents, (keys, found, rollouts, problems.kinds)
+    )
+    batch = Batch(problems, rollouts, Seen(observed, truth, beside))
+    return batch, mine.metrics
 
 
 class HostProgram:

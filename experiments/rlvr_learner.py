@@ -12,7 +12,15 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, Key, PyTree
 
-from experiments import rlvr_appeals, rlvr_halves, rlvr_policy, rlvr_stages
+from experiments import (
+    rlvr_appeals,
+    rlvr_curricula,
+    rlvr_halves,
+    rlvr_policy,
+    rlvr_rewards,
+    rlvr_stages,
+)
+from experiments.rlvr_measures import Found
 from experiments.rlvr_policy import Setup
 from experiments.rlvr_recipes import Scored, Trained
 from experiments.tasks import Problems
@@ -28,10 +36,14 @@ from rewardjax.types import Reward, Rollouts
 
 
 class Seen(NamedTuple):
-  """Verdicts on one batch of rollouts: as observed, and as they should be."""
+  """Verdicts on one batch of rollouts: as observed, and as they should be.
+
+  beside: other rewards `[B, G, M]` that are added; None if there are none.
+  """
 
   observed: Reward
   truth: Reward
+  beside: Reward | None = None
 
 
 class Agent(NamedTuple):
@@ -42,6 +54,7 @@ class Agent(NamedTuple):
   rates: PyTree  # what the on-line estimate of the noise remembers
   reference: PyTree  # frozen parameters, or None when nothing reads them
   key: Key[Array, ""]
+  curriculum: PyTree = ()  # what it remembers of each kind of problem
 
 
 class Batch(NamedTuple):
@@ -72,7 +85,8 @@ def init(setup: Setup, arm, key: Key[Array, ""], params: PyTree) -> Agent:
   params = rlvr_policy.add_value_head(setup, head_key, params)
   rates = rlvr_appeals.init(len(config.task.kinds))
   state = init_state(params, optimizer(config))
-  return Agent(arm, state, rates, reference, key)
+  curriculum = rlvr_curricula.init(config)
+  return Agent(arm, state, rates, reference, key, curriculum)
 
 
 def optimizer(config) -> optax.GradientTransformation:
@@ -116,6 +130,17 @@ def observe(setup: Setup, arm, key, truth: Reward, kinds) -> Reward:
   return jax.lax.switch(arm, branches, key, truth, kinds)
 
 
+def judge(setup: Setup, arm, key, found: Found, rollouts, kinds):
+  """What the arm observes, and the rewards beside it.
+
+  Returns:
+    The source's outcome `[B, G]` after the liar, and rewards `[B, G, M]`.
+  """
+  outcome = rlvr_rewards.outcome(setup.config, key, found, rollouts)
+  observed = observe(setup, arm, key, outcome, kinds)
+  return observed, rlvr_rewards.beside(setup.config, found, rollouts)
+
+
 def correct(config, key, state, seen: Seen, kinds):
   """What is learned from instead of the observed verdicts.
 
@@ -126,7 +151,7 @@ def correct(config, key, state, seen: Seen, kinds):
   o, observed, metrics = config.correction, seen.observed, {}
   if o.rates == "appeals":
     observed, table, state, metrics = rlvr_appeals.recheck(
-        key, state, *seen, kinds, config.appeals
+        key, state, observed, seen.truth, kinds, config.appeals
     )
   else:
     source = config.noise if o.rates == "noise" else o
@@ -198,7 +223,7 @@ def make_learn(setup: Setup):
     metrics |= verdict_metrics(seen, reward, rollouts)
     scored = score_start(setup, agent, rollouts, reward)
     credit = rlvr_halves.credit_of_arm(
-        setup, agent.arm, rollouts, reward, scored
+        setup, agent.arm, rollouts, reward, seen, scored
     )
     if config.off_policy.correction != "none":
       trainer = rlvr_policy.score(setup, agent.train.params, rollouts)
@@ -206,6 +231,12 @@ def make_learn(setup: Setup):
           rollouts, credit, trainer.log_probs, **config.off_policy
       )
       metrics |= {f"at_start/{k}": mean.value for k, mean in found.items()}
+    kinds = problems.kinds
+    metrics |= rlvr_rewards.metrics(config, seen)
+    metrics |= rlvr_curricula.metrics(config, kinds)
+    curriculum = rlvr_curricula.update(
+        config, agent.curriculum, seen.observed, kinds
+    )
     shown = None
     if setup.needs.demonstrations:
       shown = rlvr_policy.reference_rollouts(problems)
@@ -219,7 +250,7 @@ def make_learn(setup: Setup):
         length=config.updates_per_batch,
     )
     update_metrics = {name: values[-1] for name, values in updates.items()}
-    agent = agent._replace(train=train, rates=rates)
+    agent = agent._replace(train=train, rates=rates, curriculum=curriculum)
     return agent, metrics | update_metrics
 
   return learn

@@ -1,6 +1,7 @@
 """The loops of `experiments.rlvr`: the warm-up, then each group of arms."""
 
 import contextlib
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,13 +11,16 @@ import ml_collections as mlc
 from jaxtyping import PyTree
 
 from experiments import (
-    rlvr_agents,
-    rlvr_async,
-    rlvr_host,
-    rlvr_policy,
-    rlvr_programs,
-    tasks,
-    warm_up,
+  rlvr_agents,
+  rlvr_async,
+  rlvr_curricula,
+  rlvr_host,
+  rlvr_measures,
+  rlvr_policy,
+  rlvr_programs,
+  tasks,
+  verifying,
+  warm_up,
 )
 from rewardjax.training import loop, mesh
 from rewardjax.training.checkpoints import Checkpointer
@@ -42,7 +46,7 @@ class Stage(NamedTuple):
   program: Callable
   state: PyTree
   num_steps: int
-  rows: int  # problems of a step and a seed
+  data: Callable  # batches, from the numbers of seeds and their seed
   mesh: jax.sharding.Mesh  # that problems are placed on
   # Metrics of step 0, of the state that nothing has changed.
   before: Callable[[], dict] | None = None
@@ -51,9 +55,7 @@ class Stage(NamedTuple):
 def train(run: Run, stage: Stage) -> loop.LoopResult:
   """One loop that resumes where it was killed."""
   config = run.config
-  data = run.task.batches(
-      seed=config.seed, num_seeds=config.num_seeds, batch_size=stage.rows
-  )
+  data = stage.data(seed=config.seed, num_seeds=config.num_seeds)
   folder = run.workdir / "checkpoints" / stage.name
   checkpointer = Checkpointer(folder, keep=2)
   writer = MetricsWriter(run.workdir, stage=stage.name)
@@ -92,9 +94,10 @@ def run_warm_up(run: Run, setup: rlvr_policy.Setup) -> loop.LoopResult:
   states = mesh.shard_tree(states, learner, rules)
   program = loop.compile_chunk(program, states)
   o = run.config.warm_up
-  stage = Stage(
-      "warm_up", program, states, o.num_steps, o.batch_size, learner
+  data = functools.partial(
+      run.task.batches, batch_size=o.batch_size, column=run.task.shown
   )
+  stage = Stage("warm_up", program, states, o.num_steps, data, learner)
   return train(run, stage)
 
 
@@ -122,7 +125,10 @@ def run_arms(
   )
   rows = config.sampling.batch_size * (config.sampling.max_refills + 1)
   sampler = run.meshes.sampler
-  stage = Stage(name, program, state, config.num_steps, rows, sampler, before)
+  data = functools.partial(
+      run.task.batches, batch_size=rows, by_kind=rlvr_curricula.is_on(config)
+  )
+  stage = Stage(name, program, state, config.num_steps, data, sampler, before)
   return train(run, stage)
 
 
@@ -140,7 +146,8 @@ def _staged(run, setup, verifiers, assess, agents):
 
 def reads_tokens(config) -> bool:
   """Whether no verifier reads text: a whole chunk may be one program."""
-  return {config.verifier.name, config.verifier.trusted} == {"tokens"}
+  verifiers = {config.verifier.name, config.verifier.trusted}
+  return verifiers == {"tokens"} and not rlvr_measures.reads_text(config)
 
 
 def make_collector(run: Run, setup: rlvr_policy.Setup, verifiers) -> Callable:
@@ -152,7 +159,8 @@ def make_collector(run: Run, setup: rlvr_policy.Setup, verifiers) -> Callable:
     setup = setup._replace(frozen=frozen)
   if reads_tokens(setup.config):
     return rlvr_async.token_collector(setup, sampler)
-  return rlvr_host.Collector(setup, sampler, verifiers)
+  read_numbers = functools.partial(verifying.number_ids, run.task)
+  return rlvr_host.Collector(setup, sampler, verifiers, read_numbers)
 
 
 def make_evaluate(run: Run, setup: rlvr_policy.Setup, verifiers) -> Callable:

@@ -41,6 +41,8 @@ class Setup(NamedTuple):
   # Parameters that adapters are attached to, shared by all seeds and arms;
   # None where the parameters themselves are trained.
   frozen: PyTree = None
+  # What stands between working and answer; empty: there is no working.
+  mark: tuple[int, ...] = ()
 
   @property
   def config(self) -> mlc.FrozenConfigDict:
@@ -100,6 +102,8 @@ def make_model(options, tokenizer, place: Callable | None = None):
 def make_setup(arms, model, tokenizer, pretrained_params: PyTree) -> Setup:
   """What one group of arms is compiled for."""
   setup = Setup(arms, model, tokenizer.stop_tokens)
+  mark = tuple(tokenizer.encode(setup.config.task.answer_mark))
+  setup = setup._replace(mark=mark)
   adapts = setup.config.lora.rank > 0
   return setup._replace(frozen=pretrained_params if adapts else None)
 

@@ -14,8 +14,10 @@ from jaxtyping import Array, Bool, Key
 
 from experiments import (
     rlvr_appeals,
+    rlvr_curricula,
     rlvr_halves,
     rlvr_learner,
+    rlvr_measures,
     rlvr_policy,
     verifying,
 )
@@ -27,20 +29,41 @@ from rewardjax.core import masking, random
 from rewardjax.diagnostics import pass_at_k
 from rewardjax.training import loop
 from rewardjax.training import mesh as meshes
+from rewardjax.types import Reward
+
+
+def draw(setup: Setup, key, agent: Agent, problems: Problems):
+  """Chooses problems, samples, and measures on tokens; `key` is consumed.
+
+  Returns:
+    The problems, the rollouts, `rlvr_measures.Found` with the verdicts of the
+    token verifier, and a key for the liar.
+  """
+  if rlvr_curricula.is_on(setup.config):
+    pick_key, key = jax.random.split(key)
+    step = agent.train.step // setup.config.updates_per_batch
+    problems = rlvr_curricula.pick(
+        setup.config, pick_key, agent.curriculum, step, problems
+    )
+  sample_key, noise_key = jax.random.split(key)
+  params = agent.train.params
+  rollouts = rlvr_policy.sample(setup, sample_key, params, problems)
+  verdict = verifying.match_tokens(
+      problems, rollouts, setup.stop_tokens, setup.mark
+  )
+  found = rlvr_measures.measure(setup, params, problems, rollouts, verdict)
+  return problems, rollouts, found, noise_key
 
 
 def collect(
     setup: Setup, key: Key[Array, ""], agent: Agent, problems: Problems
 ) -> Batch:
   """Samples, verifies on tokens and lies; pure."""
-  sample_key, noise_key = jax.random.split(key)
-  params = agent.train.params
-  rollouts = rlvr_policy.sample(setup, sample_key, params, problems)
-  truth = verifying.match_tokens(problems, rollouts, setup.stop_tokens)
-  observed = rlvr_learner.observe(
-      setup, agent.arm, noise_key, truth, problems.kinds
+  problems, rollouts, found, noise_key = draw(setup, key, agent, problems)
+  observed, beside = rlvr_learner.judge(
+      setup, agent.arm, noise_key, found, rollouts, problems.kinds
   )
-  return Batch(problems, rollouts, Seen(observed, truth))
+  return Batch(problems, rollouts, Seen(observed, found.verdict, beside))
 
 
 def informative(batch: Batch) -> Bool[Array, " B"]:
@@ -50,8 +73,14 @@ def informative(batch: Batch) -> Bool[Array, " B"]:
 
 def drop_dead(batch: Batch, live: Bool[Array, " B"]) -> Batch:
   """Marks what is not live as invalid, so that it dilutes nothing."""
-  drop = lambda reward: reward._replace(valid=reward.valid & live[:, None])
-  return batch._replace(seen=Seen(*map(drop, batch.seen)))
+
+  def drop(reward):
+    rows = live.reshape((-1,) + (1,) * (reward.valid.ndim - 1))
+    return reward._replace(valid=reward.valid & rows)
+
+  is_reward = lambda x: isinstance(x, Reward)
+  seen = jax.tree.map(drop, batch.seen, is_leaf=is_reward)
+  return batch._replace(seen=seen)
 
 
 def collect_informative(
@@ -65,7 +94,7 @@ def collect_informative(
   attempts = setup.config.sampling.max_refills + 1
   split = lambda x: x.reshape(attempts, -1, *x.shape[1:])
   batches = jax.tree.map(split, problems)
-  draw = lambda i: collect(
+  attempt_at = lambda i: collect(
       setup,
       jax.random.fold_in(key, i),
       agent,
@@ -78,13 +107,13 @@ def collect_informative(
 
   def refill(carry):
     batch, live, attempt = carry
-    fresh = draw(attempt)
+    fresh = attempt_at(attempt)
     filled = dynamic_sampling.fill_groups(
         batch, live, fresh, informative(fresh)
     )
     return filled.groups, filled.live, attempt + 1
 
-  first = draw(0)
+  first = attempt_at(0)
   batch, live, _ = jax.lax.while_loop(
       dead_groups, refill, (first, informative(first), 1)
   )
@@ -98,10 +127,9 @@ def make_gather(setup: Setup) -> Callable[..., Batch]:
   """
   gather = collect_informative if setup.config.sampling.max_refills else collect
 
-  def draw(agent: Agent, problems: Problems) -> Batch:
-    return gather(setup, step_keys(agent)["collect"], agent, problems)
-
-  return draw
+  return lambda agent, problems: gather(
+      setup, step_keys(agent)["collect"], agent, problems
+  )
 
 
 def step_keys(agent: Agent) -> dict[str, Key[Array, ""]]:
@@ -215,10 +243,12 @@ def by_kind(values, valid, kinds, names: tuple[str, ...]) -> dict:
 
 
 def make_success(setup: Setup, held_out: Problems) -> Callable[..., dict]:
-  """Returns the pure `params -> {metric: []}`, without sampling.
+  """Returns the pure `params -> {metric: []}`.
 
   The accuracy is the policy's own probability of the reference answer,
   averaged over problems: what a token verifier would accept on average.
+  Where working comes before the answer there are too many ways to it: then
+  it is the share of samples, drawn with one key throughout.
   """
   names = tuple(setup.config.task.kinds)
   held_out = jax.tree.map(jnp.asarray, held_out)
@@ -233,7 +263,16 @@ def make_success(setup: Setup, held_out: Problems) -> Callable[..., dict]:
       rows[f"pass_at_{k}"] = pass_at_k.coverage(found, everywhere, k=k)
     return rows
 
-  return success
+  def sampled_success(params):
+    rollouts = rlvr_policy.answer(setup, jax.random.key(0), params, held_out)
+    reward = verifying.match_tokens(
+        held_out, rollouts, setup.stop_tokens, setup.mark
+    )
+    spread = jnp.broadcast_to(kinds[:, None], reward.value.shape)
+    rows = (x.ravel() for x in (*reward, spread))
+    return by_kind(*rows, names)
+
+  return sampled_success if setup.mark else success
 
 
 def make_evaluate(setup: Setup, held_out: Problems) -> Callable[..., dict]:

@@ -1,4 +1,4 @@
-"""Problems for `experiments.rlvr`: made here, or read from a user's file."""
+"""Problems for `experiments.rlvr`: from rows of text to batches of tokens."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -8,16 +8,10 @@ import ml_collections as mlc
 import numpy as np
 from jaxtyping import Bool, Int
 
-from experiments import choices
-from rewardjax.data import (
-    expressions,
-    loader,
-    pretrained_tokenizer,
-    tokenizers,
-)
+from experiments import choices, task_rows
+from rewardjax.data import loader, pretrained_tokenizer, strata, tokenizers
 from rewardjax.models import pretrained
 
-OPERATORS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 TOKENIZERS = {
     "char": lambda model: tokenizers.CharTokenizer("0123456789+-*/=()."),
     "byte": lambda model: tokenizers.ByteTokenizer(),
@@ -50,9 +44,13 @@ class Task(NamedTuple):
   # plain text: arguments of the tokenizer.
   ask: Callable[[str], str]
   reading: dict[str, bool]
+  # The column that a warm-up imitates, and what stands before an answer.
+  shown: str = "answer"
+  answer_mark: str = ""
+  reword: Callable[[str], str] | None = None
 
-  def encode(self, rows: Sequence[dict]) -> Problems:
-    """Rows as NumPy arrays `[N, ...]`."""
+  def encode(self, rows: Sequence[dict], column: str = "answer") -> Problems:
+    """Rows as NumPy arrays `[N, ...]`; `column` gives the answers."""
     columns = loader.collate(rows)
     prompts = self.tokenizer.encode_prompts(
         list(map(self.ask, columns["prompt"])),
@@ -60,10 +58,23 @@ class Task(NamedTuple):
         **self.reading,
     )
     answers = self.tokenizer.encode_answers(
-        columns["answer"], self.answer_length
+        columns[column], self.answer_length
     )
     kinds = np.asarray(columns.get("kind", np.zeros(len(rows))), np.int32)
     return Problems(*prompts, *answers, kinds)
+
+  def wordings(self, row: dict) -> list[dict]:
+    """The row, and its twin in other words where the task has them."""
+    if self.reword is None:
+      return [row]
+    prompt = loader.collate([row])["prompt"][0]
+    return [row, {**row, "prompt": self.reword(prompt).encode()}]
+
+  def answer_in(self, said: str) -> str:
+    """What follows the last mark; without a mark nothing does."""
+    if not self.answer_mark:
+      return said
+    return said.rpartition(self.answer_mark)[2] * (self.answer_mark in said)
 
   def check_rows(self, source: str) -> None:
     """Raises ValueError, naming `source` and the row, unless all rows fit."""
@@ -71,12 +82,13 @@ class Task(NamedTuple):
       rows = getattr(self, split)
       for i in range(len(rows)):
         try:
-          self._check_row(loader.collate([rows[i]]))
+          for row in self.wordings(rows[i]):
+            self._check_row(loader.collate([row]))
         except ValueError as error:
           raise ValueError(f"{source}, row {i} of {split}: {error}") from error
 
   def _check_row(self, row: dict[str, list[str]]) -> None:
-    asked, answer = self.ask(row["prompt"][0]), row["answer"][0]
+    asked, answer = self.ask(row["prompt"][0]), row[self.shown][0]
     prompt = len(self.tokenizer.encode(asked, **self.reading))
     # The stop token is one more.
     lengths = prompt, len(self.tokenizer.encode(answer)) + 1
@@ -98,22 +110,41 @@ class Task(NamedTuple):
       )
 
   def batches(
-      self, *, seed: int, num_seeds: int, batch_size: int
-  ) -> loader.Loader:
+      self,
+      *,
+      seed: int,
+      num_seeds: int,
+      batch_size: int,
+      by_kind: bool = False,
+      column: str = "answer",
+  ) -> loader.Loader | strata.StratifiedLoader:
     """Endless shuffled problems, `[S, B, ...]` a step: other ones per seed.
 
-    Each of several processes gets its own block of the B problems.
+    Each of several processes gets its own block of the B problems. Where there
+    are two wordings, 2i and 2i + 1 are those of one problem. `by_kind` gives
+    `[S, B * K, ...]`: for each of the B a candidate of every kind.
     """
-    local = batch_size // jax.process_count()
+    per_seed = batch_size * (len(self.kinds) if by_kind else 1)
+    local = per_seed // jax.process_count()
     mine = slice(jax.process_index() * local, (jax.process_index() + 1) * local)
 
     def collate(rows):
-      split = lambda x: x.reshape(num_seeds, batch_size, *x.shape[1:])[:, mine]
-      return Problems(*map(split, self.encode(rows)))
+      split = lambda x: x.reshape(num_seeds, per_seed, *x.shape[1:])[:, mine]
+      rows = [twin for row in rows for twin in self.wordings(row)]
+      return Problems(*map(split, self.encode(rows, column)))
 
-    rows = num_seeds * batch_size
-    return loader.Loader(
-        self.train, batch_size=rows, seed=seed, collate_fn=collate
+    copies = 1 if self.reword is None else 2
+    options = dict(
+        batch_size=num_seeds * batch_size // copies,
+        seed=seed,
+        collate_fn=collate,
+    )
+    if not by_kind:
+      return loader.Loader(self.train, **options)
+    rows = range(len(self.train))
+    kinds = [int(self.train[i].get("kind", 0)) for i in rows]
+    return strata.StratifiedLoader(
+        self.train, kinds, num_kinds=len(self.kinds), **options
     )
 
 
@@ -122,106 +153,6 @@ def chat_text(tokenizer, prompt: str, *, system: str, suffix: str) -> str:
   messages = [{"role": "system", "content": system}] if system else []
   messages.append({"role": "user", "content": prompt + suffix})
   return tokenizer.chat(messages)
-
-
-def _make_task(options, tokenizer, train, held_out, kinds) -> Task:
-  ask, reading = lambda text: text, {}
-  if options.chat:
-    asked = dict(system=options.system, suffix=options.suffix)
-    ask = lambda text: chat_text(tokenizer, text, **asked)
-    reading = dict(special=True)
-  lengths = options.prompt_length, options.answer_length
-  return Task(train, held_out, kinds, tokenizer, *lengths, ask, reading)
-
-
-def arithmetic(options: mlc.ConfigDict, tokenizer, data_dir: str) -> Task:
-  """Random calculations; the kind of a problem is its last operator."""
-  from rewardjax.data.builders import preparation, random_calculation
-
-  operators = tuple(
-      choices.choose("task.kinds", OPERATORS, kind) for kind in options.kinds
-  )
-  calculation = expressions.RandomCalculation(
-      seed=options.seed,
-      n_ops=options.num_operations,
-      operands=(0, options.max_operand),
-      operators=operators,
-      max_denominator=1,
-      held_out=options.held_out_share,
-  )
-  builder = preparation.prepare(
-      random_calculation.RandomCalculation,
-      random_calculation.Config(
-          calculation=calculation,
-          num_train=options.num_train,
-          num_test=options.num_held_out,
-      ),
-      data_dir,
-  )
-  splits = (builder.as_data_source(split=x) for x in ("train", "test"))
-  return _make_task(options, tokenizer, *splits, tuple(options.kinds))
-
-
-def reasoning_gym(options: mlc.ConfigDict, tokenizer, data_dir: str) -> Task:
-  """Problems of reasoning-gym; each kind is one of its data sets."""
-  from rewardjax.data.builders import preparation
-  from rewardjax.data.builders import reasoning_gym as builders
-
-  names, parameters = tuple(options.kinds), options.datasets.to_dict()
-  if set(names) != set(parameters):
-    raise ValueError(
-        "config.task.datasets must hold the parameters of each of "
-        f"config.task.kinds {names}, got {sorted(parameters)}."
-    )
-  builder = preparation.prepare(
-      builders.ReasoningGym,
-      builders.Config(
-          datasets=tuple((name, parameters[name]) for name in names),
-          num_train=options.num_train,
-          num_test=options.num_held_out,
-          seed=options.seed,
-      ),
-      data_dir,
-  )
-  splits = (builder.as_data_source(split=x) for x in ("train", "test"))
-  return _make_task(options, tokenizer, *splits, names)
-
-
-def jsonl(options: mlc.ConfigDict, tokenizer, data_dir: str) -> Task:
-  """A user's file; its last `num_held_out` rows are held out.
-
-  An integer column `kind` in 0 .. K-1 selects one of `task.kinds`.
-  """
-  from rewardjax.data.builders import preparation, prompts_jsonl
-
-  builder = preparation.prepare(
-      prompts_jsonl.PromptsJsonl,
-      prompts_jsonl.Config(path=options.path),
-      data_dir,
-  )
-  rows = builder.as_data_source(split="train")
-  rows = [rows[i] for i in range(len(rows))]
-  num_train = len(rows) - options.num_held_out
-  if num_train < 1:
-    raise ValueError(
-        f"config.task.num_held_out = {options.num_held_out} leaves nothing to "
-        f"train on: {options.path} has {len(rows)} rows."
-    )
-  kinds = {int(row.get("kind", 0)) for row in rows}
-  if not kinds <= set(range(len(options.kinds))):
-    raise ValueError(
-        f"{options.path}: column 'kind' must be in 0 .. "
-        f"{len(options.kinds) - 1} (config.task.kinds), got {sorted(kinds)}."
-    )
-  splits = rows[:num_train], rows[num_train:] or rows
-  return _make_task(options, tokenizer, *splits, tuple(options.kinds))
-
-
-TASKS = {
-    "arithmetic": arithmetic,
-    "jsonl": jsonl,
-    "reasoning_gym": reasoning_gym,
-}
 
 
 def make_tokenizer(config: mlc.ConfigDict) -> tokenizers.Tokenizer:
@@ -237,7 +168,23 @@ def make_task(config: mlc.ConfigDict, data_dir: str | None) -> Task:
     ValueError: naming the field, or the row that does not fit.
   """
   options = config.task
-  make = choices.choose("task.name", TASKS, options.name)
-  task = make(options, make_tokenizer(config), data_dir)
+  make = choices.choose("task.name", task_rows.TASKS, options.name)
+  rows, tokenizer = make(options, data_dir), make_tokenizer(config)
+  ask, reading = lambda text: text, {}
+  if options.chat:
+    asked = dict(system=options.system, suffix=options.suffix)
+    ask = lambda text: chat_text(tokenizer, text, **asked)
+    reading = dict(special=True)
+  task = Task(
+      *rows[:3],
+      tokenizer,
+      options.prompt_length,
+      options.answer_length,
+      ask,
+      reading,
+      rows.shown,
+      options.answer_mark,
+      task_rows.rewording(options),
+  )
   task.check_rows(options.path or options.name)
   return task

@@ -12,19 +12,23 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import ml_collections as mlc
 import numpy as np
 
 from experiments.choices import choose
 from experiments.tasks import Problems, Task
+from rewardjax.rewards import marks, patterns, routes
 from rewardjax.rewards.verifiers import (
     adapters,
     answers,
     formats,
     math,
+    parsing,
     pool,
     text,
     tokens,
+    tool_calls,
     verdicts,
 )
 from rewardjax.types import Reward, Rollouts, Status
@@ -56,6 +60,9 @@ VERIFIERS = {
         text.numeric, relative_tolerance=o.tolerance
     ),
     "closeness": lambda o: text.continuous_reward,
+    "form": lambda o: patterns.reasoning_form,
+    "routes": lambda o: routes.routes,
+    "tool_calls": lambda o: tool_calls.tool_calls,
     "trl": lambda o: adapters.from_trl(user_function(o.function)),
     "tunix": lambda o: adapters.from_tunix(user_function(o.function)),
 }
@@ -64,22 +71,36 @@ VERIFIERS = {
 # reach the network.
 JAILED = ("math_verify",)
 
+# These read the working too, not only what follows `task.answer_mark`.
+WHOLE = ("form", "tool_calls", "trl", "tunix")
+
 # What an answer that cannot be read is worth.
 UNPARSABLE = {"wrong": 0.0, "invalid": "invalid"}
 
 
 def match_tokens(
-    problems: Problems, rollouts: Rollouts, stop_tokens: tuple[int, ...]
+    problems: Problems,
+    rollouts: Rollouts,
+    stop_tokens: tuple[int, ...],
+    mark: tuple[int, ...] = (),
 ) -> Reward:
-  """1 where a completion is the reference token by token; pure."""
-  return tokens.exact_match(
-      rollouts.tokens,
-      rollouts.mask,
+  """1 where the answer is the reference token by token; pure.
+
+  The answer is what follows the last mark; without one there is no answer.
+  """
+  said = rollouts.tokens, rollouts.mask
+  if mark:
+    parts = marks.split(*said, mark=mark, stop_tokens=stop_tokens)
+    said = marks.align(rollouts.tokens, parts.answer)
+  reward = tokens.exact_match(
+      *said,
       rollouts.truncated,
       problems.answers[:, None],
       problems.answer_mask[:, None],
       stop_tokens=stop_tokens,
   )
+  # An answer that is missing is wrong, a completion that is missing unknown.
+  return reward._replace(valid=jnp.any(rollouts.mask, axis=-1))
 
 
 class HostVerdicts(NamedTuple):
@@ -94,7 +115,7 @@ class HostVerifier:
 
   def __init__(self, name: str, options: mlc.ConfigDict, task: Task):
     make = choose("verifier.name", VERIFIERS, name)
-    self._task = task
+    self._task, self._reads_all = task, name in WHOLE
     self._unparsable = choose(
         "verifier.unparsable", UNPARSABLE, options.unparsable
     )
@@ -113,9 +134,10 @@ class HostVerifier:
     tokenizer, shape = self._task.tokenizer, rollouts.truncated.shape
     repeat = lambda texts: list(np.repeat(texts, shape[-1]))
     decode = tokenizer.decode_batch
+    said = decode(rollouts.tokens, rollouts.mask)
     found = self._pool(
         repeat(decode(problems.prompts, problems.prompt_mask)),
-        decode(rollouts.tokens, rollouts.mask),
+        said if self._reads_all else list(map(self._task.answer_in, said)),
         repeat(decode(problems.answers, problems.answer_mask)),
     )
     reward = verdicts.to_reward(found, shape, unparsable=self._unparsable)
@@ -132,6 +154,26 @@ class HostVerifier:
     self._pool.close()
 
 
+def number_ids(task: Task, rollouts: Rollouts) -> np.ndarray:
+  """Equal ids for answers that are the same number, -1 where none is read."""
+  tokens, mask = jax.device_get((rollouts.tokens, rollouts.mask))
+  seen, ids = {}, []
+  for said in task.tokenizer.decode_batch(tokens, mask):
+    try:
+      value = parsing.read_answer(task.answer_in(said)).value
+      ids.append(seen.setdefault(value, len(seen)))
+    except parsing.Unreadable:
+      ids.append(-1)
+  return np.array(ids, np.int32).reshape(tokens.shape[:-1])
+
+
+def text_verifiers(config) -> set[str]:
+  """The names of those that an arm needs."""
+  names = {config.verifier.name, config.verifier.trusted}
+  form = {"form"} if config.beside.form.weight else set()
+  return (names | form) - {"tokens"}
+
+
 @contextlib.contextmanager
 def host_verifiers(
     arms: Iterable[mlc.FrozenConfigDict], task: Task
@@ -140,7 +182,7 @@ def host_verifiers(
   with contextlib.ExitStack() as stack:
     found = {}
     for arm in arms:
-      for name in {arm.verifier.name, arm.verifier.trusted} - {"tokens"}:
+      for name in sorted(text_verifiers(arm)):
         if name not in found:
           verifier = HostVerifier(name, arm.verifier, task)
           found[name] = stack.enter_context(verifier)

@@ -30,7 +30,8 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   config.agents = "vmap"
 
   # "arithmetic" makes problems; "jsonl" reads prompts and answers at `path`;
-  # "reasoning_gym" mixes the data sets that `kinds` names.
+  # "reasoning_gym" mixes the data sets that `kinds` names; "traced_integers"
+  # shows its working, `kinds` are programs (tokenizer="byte").
   config.task = dict(
       name="arithmetic",
       path="",
@@ -41,7 +42,29 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       held_out_share=0.0,  # of all problems, never trained on; 0: draw anew
       kinds=("add", "subtract", "multiply"),
       num_operations=1,
+      max_operations=0,  # up to so many, drawn per problem; 0: always as above
       max_operand=5,
+      fractions=False,  # half of the operands are fractions
+      powers=(1,),  # operands are raised to one of these
+      max_denominator=1,  # 0: no limit
+      answer_noise=0.0,  # share of wrong references, to train on only
+      # Of "traced_integers"; noise "static" or "dynamic" is in the working
+      # that the warm-up imitates: see data.traced_integers.
+      traced=dict(
+          base=5,
+          length=3,
+          redundancy=0,
+          noise="none",
+          kind="replace",  # of static noise: "delete", "swap"
+          rate=1.0,
+          intensity=0.0,
+      ),
+      # What stands between working and answer, as in "2;3;=3": verifiers read
+      # what follows the last of these. "": all of a completion is its answer.
+      answer_mark="",
+      # A second wording of every prompt, trained on in pairs: "swapped"
+      # operands, or a text with one {} for the first. "": none.
+      rewording="",
       prompt_length=6,
       answer_length=4,  # the stop token included
       tokenizer="char",  # "byte", or "pretrained": the model's own
@@ -73,6 +96,16 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   # Supervised steps on reference answers before reinforcement begins; none
   # for a pretrained model.
   config.warm_up = dict(num_steps=40, batch_size=64, learning_rate=3e-3)
+  # Which kinds come next. "none": as in the data; "ucb": by a bandit over
+  # how far samples are from their group's mean (DUMP); "stages": kind k from
+  # the k-th boundary on, a step.
+  config.curriculum = dict(
+      name="none",
+      window=300,  # samples of a kind that the bandit remembers
+      temperature=0.1,
+      exploration=1.0,
+      boundaries=(),
+  )
   config.sampling = dict(
       batch_size=32,  # prompts
       group_size=8,  # samples of a prompt
@@ -91,7 +124,8 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   )
   # "tokens" is compiled; the others read text on the host: "exact_match",
   # "strict", "strict_ending", "numeric", "closeness", "math_verify",
-  # "multiple_choice", and "trl" or "tunix" reward functions at `function`.
+  # "multiple_choice", graded "tool_calls" (ToolRL), "routes" (RewardMap) and
+  # "form" (of the reasoning), and "trl" or "tunix" functions at `function`.
   # The trusted one judges appeals and the metrics, never the policy.
   config.verifier = dict(
       name="tokens",
@@ -103,6 +137,28 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       num_workers=1,
       chunk_size=64,
       memory_mb=0,  # that a worker may take; 0: no limit
+  )
+  # What the policy is paid for. "verifier"; without it: "majority", agreement
+  # with most of the group; "twin", with most of the other wording's group
+  # (Co-Reward; task.rewording); "likelihood" of the reference answer after the
+  # working, under the policy that sampled. As controls: "format", any answer
+  # that can be read; "random"; "inverted". The trusted verifier stays for the
+  # metrics.
+  config.reward = dict(
+      name="verifier",
+      votes="tokens",  # what makes two answers equal; "numbers": their value
+      # "log_prob", "mean_log_prob", "prob", "geometric", "mean_prob" (RLPR)
+      likelihood="mean_prob",
+      debias=False,  # less that of the answer without working (RLPR)
+  )
+  # Rewards that are added to it, by weight; 0: off. A gate lets one count
+  # only where the observed outcome has "reached" the threshold, or "missed".
+  off = dict(weight=0.0, gate="always", threshold=1.0)
+  config.beside = dict(
+      form=dict(off),  # phrases of reasoning, read on the host
+      format=dict(off),  # any answer that can be read
+      likelihood=dict(off),
+      majority=dict(off),
   )
   # A simulated liar: one rate for all, or one for each of task.kinds.
   config.noise = dict(
@@ -143,6 +199,10 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       decay=0.95,
   )
   config.shaping = dict(
+      tiers=0,  # graded outcomes, rounded up to k / tiers; 0: off
+      # With rewards beside it: their weighted "sum", or each "normalized" in
+      # its group first (GDPO; with credit.estimator="none").
+      combine="sum",
       overlong_buffer=0,  # tokens; 0: off
       overlong_factor=1.0,
       missing_stop=0.0,

@@ -251,6 +251,22 @@ def noisy_row(
   )
 
 
+def swap_operands(expression: str) -> str:
+  """a + b as b + a, and a * b likewise; what follows them stays.
+
+  Other expressions come back as they are: a - b has no such twin. Only the
+  operator applied last is looked at, which stands outside all parentheses.
+  """
+  depth, text = 0, expression.rstrip("= ?")
+  for i, char in enumerate(text):
+    depth += (char == "(") - (char == ")")
+    if not depth and char in "+-*/":
+      swapped = f"{text[i + 1 :]}{char}{text[:i]}"
+      rest = expression[len(text) :]
+      return swapped + rest if char in "+*" else expression
+  return expression
+
+
 def collision_rate(prompts: Iterable[str]) -> float:
   """Share of prompts that repeat an earlier one."""
   prompts = list(prompts)

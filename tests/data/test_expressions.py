@@ -172,3 +172,18 @@ def test_impossible_limits_fail_and_do_not_spin():
     generator[0]
   with pytest.raises(ValueError, match="index"):
     SMALL[-1]
+
+
+@pytest.mark.parametrize(
+    "expression, twin",
+    [
+        ("3+14=", "14+3="),
+        ("(1-2)*7=", "7*(1-2)="),
+        ("(2/3)+(4*(5+6))", "(4*(5+6))+(2/3)"),
+        ("3-4=", "3-4="),
+        ("(1+2)/3 = ?", "(1+2)/3 = ?"),
+        ("42", "42"),
+    ],
+)
+def test_operands_change_places_where_that_changes_nothing(expression, twin):
+  assert expressions.swap_operands(expression) == twin

@@ -1,0 +1,114 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rewardjax.rewards import marks
+from tests import variants
+
+STOP, MARK = (9,), (7, 8)
+# Working 1 2, mark, answer 3; two marks; none; cut off; nothing; three marks.
+TOKENS = jnp.array(
+    [
+        [1, 2, 7, 8, 3, 9, 5],
+        [7, 8, 4, 7, 8, 4, 4],
+        [1, 7, 2, 8, 9, 7, 8],
+        [1, 2, 3, 7, 8, 9, 0],
+        [7, 8, 3, 9, 0, 0, 0],
+        [7, 8, 7, 8, 7, 8, 6],
+    ]
+)
+MASK = jnp.array(
+    [
+        [1, 1, 1, 1, 1, 1, 0],
+        [1, 1, 1, 1, 1, 1, 1],
+        [1, 1, 1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0],
+        [1, 1, 1, 1, 1, 1, 1],
+    ],
+    bool,
+)
+
+
+def text(tokens, mask):
+  return [row[keep].tolist() for row, keep in zip(tokens, mask)]
+
+
+@variants.every
+def test_split_at_the_last_mark(variant):
+  call = lambda tokens, mask: marks.split(
+      tokens, mask, mark=MARK, stop_tokens=STOP
+  )
+  parts = variant(call)(TOKENS, MASK)
+  # A half of a mark, or one that was never sampled, is none.
+  assert text(TOKENS, parts.answer) == [[3], [4, 4], [], [], [], [6]]
+  working = [[1, 2, 7, 8], [7, 8, 4, 7, 8], [1, 7, 2, 8], [1, 2, 3, 7], []]
+  working.append([7, 8] * 3)
+  assert text(TOKENS, parts.working) == working
+
+
+def test_without_a_mark_all_is_working_and_answer():
+  parts = marks.split(TOKENS, MASK, mark=(), stop_tokens=STOP)
+  np.testing.assert_array_equal(*parts)
+  assert text(TOKENS, parts.answer)[0] == [1, 2, 7, 8, 3]
+
+
+@variants.every
+def test_append_answers_behind_the_working(variant):
+  answers = jnp.broadcast_to(jnp.array([6, 9, 4]), (6, 3))
+  answer_mask = jnp.broadcast_to(jnp.array([True, True, False]), (6, 3))
+  parts = marks.split(TOKENS, MASK, mark=MARK, stop_tokens=STOP)
+  call = lambda *rows: marks.append_answers(*rows, mark=MARK)
+  done = variant(call)(TOKENS, parts.working, answers, answer_mask)
+  expected = [
+      [1, 2, 7, 8, 6, 9],
+      [7, 8, 4, 7, 8, 6, 9],
+      [1, 7, 2, 8, 7, 8, 6, 9],
+      [1, 2, 3, 7, 7, 8, 6, 9],
+      [7, 8, 6, 9],
+      [7, 8, 7, 8, 7, 8, 6, 9],
+  ]
+  assert text(done.tokens, done.mask) == expected
+  assert done.tokens.shape == (6, 7 + 2 + 3)
+  # Padding stands behind the rest, and the answer where it is said to.
+  assert jnp.all(done.mask[:, :-1] >= done.mask[:, 1:])
+  np.testing.assert_array_equal(done.start, [len(x) - 2 for x in expected])
+
+
+def test_one_reference_serves_a_group():
+  tokens, working = jnp.ones((2, 3, 4), int), jnp.ones((2, 3, 4), bool)
+  answers = jnp.array([[[5, 9]], [[6, 9]]])
+  done = marks.append_answers(
+      tokens, working, answers, jnp.ones((2, 1, 2), bool), mark=()
+  )
+  assert done.tokens.shape == (2, 3, 6)
+  np.testing.assert_array_equal(done.tokens[:, :, 4], [[5] * 3, [6] * 3])
+
+
+def test_answer_ids_are_equal_where_answers_are():
+  rng = np.random.default_rng(0)
+  tokens = rng.integers(0, 2, (3, 6, 4))
+  mask = rng.integers(0, 2, (3, 6, 4)).astype(bool)
+  ids = marks.answer_ids(jnp.asarray(tokens), jnp.asarray(mask))
+  for group, said, keep in zip(np.asarray(ids), tokens, mask):
+    answers = text(said, keep)
+    for i, j in itertools.product(range(6), repeat=2):
+      same = bool(answers[i]) and answers[i] == answers[j]
+      assert (group[i] == group[j] and group[i] >= 0) == same
+  mapped = jax.jit(jax.vmap(marks.answer_ids))(
+      jnp.asarray(tokens), jnp.asarray(mask)
+  )
+  np.testing.assert_array_equal(mapped, ids)
+
+
+def test_mismatched_shapes_are_named(no_jaxtyping):
+  with pytest.raises(ValueError, match="split: .*'mask': \\(2,\\)"):
+    marks.split(jnp.ones(3, int), jnp.ones(2, bool), mark=(), stop_tokens=STOP)
+  with pytest.raises(ValueError, match="append_answers: .*answer_mask"):
+    marks.append_answers(
+        jnp.ones(3, int), jnp.ones(3, bool), jnp.ones(2, int),
+        jnp.ones(1, bool), mark=(),
+    )  # fmt: skip
