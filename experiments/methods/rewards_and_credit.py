@@ -340,8 +340,13 @@ METHODS = (
         differs=(
             "Repeated runs of words are a share of the distinct runs; the "
             "released code divides by all runs, so that more repetition costs "
-            "less. The rule of calibration is reconstructed. No model was "
-            "trained on the form alone."
+            "less. The rule of calibration is reconstructed. In the second "
+            "study a small transformer whose scratch pad helps is paid for "
+            "form alone: accuracy rises at first as fast as with the true "
+            "reward, then falls again, and ends just short of half its gain. "
+            "Where the pad is of no use nothing is gained. The paper's scale, "
+            "and its mixing with a reward model, need a language model that "
+            "can reason."
         ),
         configs=("configs/noise_study/climb_noisy_rewards_form.py",),
     ),
