@@ -87,7 +87,10 @@ METHODS = (
         ),
         differs=(
             "The convention that the last step is left to the outcome was not "
-            "checked against released code."
+            "checked against released code. Scores are set by hand in the "
+            "first study, those of a small network trained on labelled steps "
+            "in the second; neither gains over the outcome alone, which both "
+            "tasks teach well."
         ),
         configs=("configs/noise_study/reward_refinement_trained.py",),
     ),
@@ -337,8 +340,13 @@ METHODS = (
         differs=(
             "Repeated runs of words are a share of the distinct runs; the "
             "released code divides by all runs, so that more repetition costs "
-            "less. The rule of calibration is reconstructed. No model was "
-            "trained on the form alone."
+            "less. The rule of calibration is reconstructed. In the second "
+            "study a small transformer whose scratch pad helps is paid for "
+            "form alone: accuracy rises at first as fast as with the true "
+            "reward, then falls again, and ends just short of half its gain. "
+            "Where the pad is of no use nothing is gained. The paper's scale, "
+            "and its mixing with a reward model, need a language model that "
+            "can reason."
         ),
         configs=("configs/noise_study/climb_noisy_rewards_form.py",),
     ),

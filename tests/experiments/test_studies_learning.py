@@ -9,9 +9,11 @@ from experiments import (
     studies_form,
     studies_leaks,
     studies_learned_steps,
+    studies_networks,
     studies_privacy,
 )
 from rewardjax.data.expressions import RandomCalculation
+from rewardjax.models.transformer import Transformer
 from rewardjax.noise import privacy
 from rewardjax.types import Rollouts
 
@@ -120,3 +122,26 @@ def test_belief_of_agents_who_act_rightly():
   found = studies_privacy.all_right((10, 100), epsilon=0.5)
   assert found[1] == pytest.approx(11.45, abs=0.01)
   assert 0 < found[0] < found[1]
+
+
+def test_imitation_learns_what_follows_and_ignores_padding():
+  model = Transformer(
+      vocab_size=4, width=8, num_layers=1, num_heads=2, mlp_width=8
+  )
+  prompts = jnp.array([[0, 1], [1, 0]])
+  tokens = jnp.array([[2, 3, 1], [3, 3, 0]])
+  mask = jnp.array([[True, True, False], [True, True, False]])
+  rows = studies_networks.Rows(prompts, tokens, mask)
+  loss = lambda params, rows: studies_networks.imitation_loss(
+      model, params, rows
+  )
+  key = jax.random.key(0)
+  before = loss(studies_networks.start(key, model), rows)
+  batches = jax.tree.map(lambda x: jnp.stack([x] * 80), rows)
+  params = studies_networks.imitate(key, model, batches, learning_rate=0.05)
+  assert before > 1.0
+  assert loss(params, rows) < 0.05
+  # What is masked was not learned, and changes nothing.
+  other = rows._replace(tokens=tokens.at[:, 2].set(2))
+  assert loss(params, other) == loss(params, rows)
+  assert loss(params, rows._replace(mask=jnp.ones((2, 3), bool))) > 0.2
