@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments import results, rlvr_report, tournament_page
 from experiments import tournament_statistics as statistics
+from experiments.rlvr_recipes import RECIPES
 from experiments.tournament_statistics import Arm, Summary
 from rewardjax.training import figures, report
 from rewardjax.training.intervals import Interval
@@ -113,6 +114,11 @@ def explanation(config: mlc.ConfigDict) -> str:
   """How to read the numbers: of the report and of the page."""
   o, sampling = config.tournament, config.sampling
   per_step = sampling.batch_size * sampling.group_size
+  shown = [x for x in o.recipes if RECIPES[x].needs.demonstrations]
+  taught = (
+      f" {', '.join(shown)} imitates the reference answers of the training "
+      "problems as well, which the others never see, and is no like for like."
+  )
   return (
       f"All arms start from one supervised warm-up per seed and draw "
       f"{per_step} samples in each of {config.num_steps} steps, with one "
@@ -128,7 +134,7 @@ def explanation(config: mlc.ConfigDict) -> str:
       f"whole budget of {per_step * config.num_steps}, so that the mean is a "
       "lower bound where not all runs reach it. Entropy is of the samples of "
       "the last steps, in nats per token."
-  )
+  ) + taught * bool(shown)
 
 
 def write(
