@@ -27,6 +27,8 @@ estimator ascends, exactly and without any training, is in
 | method | paper | recipe or first function | measured |
 |---|---|---|---|
 """
+# Results that are no method's, and have a page of their own.
+ELSEWHERE = ("tournament_rlvr",)
 _VERDICTS = {True: "criterion met", False: "**criterion not met**"}
 
 
@@ -116,6 +118,8 @@ def render(
   results = load_results() if results is None else results
   by_row = {method.slug: [] for method in methods}
   for slug, result in results.items():
+    if slug in ELSEWHERE:
+      continue
     method = owner(slug, methods)
     if method is None:
       raise ValueError(f"docs/results/{slug}.json belongs to no row.")

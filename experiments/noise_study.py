@@ -23,14 +23,19 @@ from experiments import (
     studies_curricula,
     studies_data,
     studies_exploration,
+    studies_form,
+    studies_leaks,
+    studies_learned_steps,
     studies_likelihood,
     studies_mixture,
     studies_noise_and_tiers,
     studies_outcomes,
+    studies_privacy,
     studies_renorm,
     studies_stability,
     studies_steps,
     studies_thoughts,
+    studies_traces,
 )
 from experiments.choices import choose
 
@@ -52,19 +57,27 @@ STUDIES = {
     "likelihood_rewards": studies_likelihood.likelihood_rewards,
     "rlpr": studies_likelihood.rlpr,
     "climb_noisy_rewards": studies_noise_and_tiers.climb_noisy_rewards,
+    "climb_noisy_rewards_form": studies_form.climb_noisy_rewards_form,
     "co_reward": studies_noise_and_tiers.co_reward,
     "sweet_spot_learning": studies_noise_and_tiers.sweet_spot_learning,
     "reward_refinement": studies_steps.reward_refinement,
+    "reward_refinement_trained": (
+        studies_learned_steps.reward_refinement_trained
+    ),
     "gated_reward_accumulation": studies_steps.gated_reward_accumulation,
     "oprl": studies_steps.oprl,
     "ppr_renorm": studies_renorm.ppr_renorm,
     "tp_grpo": studies_thoughts.tp_grpo,
+    "tint_cot_noise": studies_traces.tint_cot_noise,
+    "dp_sequential": studies_privacy.dp_sequential,
     "random_calculation": studies_data.random_calculation,
+    "random_calculation_leak": studies_leaks.random_calculation_leak,
     "tacred_noise": studies_data.tacred_noise,
     "small_edits": studies_data.small_edits,
     "lare": studies_curricula.lare,
     "dump_curriculum": studies_curricula.dump_curriculum,
     "soar": studies_curricula.soar,
+    "soar_any_progress": studies_curricula.soar,
 }
 
 

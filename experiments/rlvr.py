@@ -41,7 +41,8 @@ def run(
     task: tasks.Task | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: bool = True,
-) -> rlvr_report.Summary | None:
+    write: Callable | None = None,
+):
   """Trains every arm and writes the report.
 
   Args:
@@ -52,6 +53,8 @@ def run(
     task: the config's, where it has been made already.
     stop: read after every chunk of steps.
     progress: whether to show bars and the table.
+    write: `(config, workdir, arms, *, show) -> summary` writes the report;
+      None is `rlvr_report.write`.
 
   Returns:
     The summary that the report shows; None if stopped before the end.
@@ -80,14 +83,19 @@ def run(
         stopped = ended.stopped
   if stopped:
     return None
-  return rlvr_report.write(config, workdir, arms, show=progress)
+  write = write or rlvr_report.write
+  return write(config, workdir, arms, show=progress)
 
 
-def define_flags() -> None:
-  """Only for the command: other commands define the same names."""
+def define_flags(config: str) -> None:
+  """Only for a command: other commands define the same names.
+
+  Args:
+    config: the file that is read where none is given.
+  """
   config_flags.DEFINE_config_file(
       "config",
-      "configs/rlvr/noisy_verifier.py",
+      config,
       "What to run; any field can be changed: --config.num_steps=50.",
       lock_config=True,
   )
@@ -102,14 +110,11 @@ def define_flags() -> None:
   )
 
 
-def main(argv):
-  del argv
-  logging.set_verbosity(logging.ERROR)  # tfds and Orbax tell of every file
-  distributed.initialize()
+def run_command(config: mlc.ConfigDict, write: Callable | None = None):
+  """`run` with the flags; what a user can mistype is one line and the end."""
   given = flags.FLAGS
-  config = given.config
   workdir = given.workdir or f"runs/{config.slug}"
-  try:  # what a user can mistype: one line, not a traceback
+  try:
     arms = rlvr_config.arm_configs(config)
     learner = abs(math.prod(config.mesh.values()))  # -1 takes what is left
     commands.use_cpu_devices(learner + config.asynchronous.sampler_devices)
@@ -121,14 +126,22 @@ def main(argv):
     sys.exit(f"error: {error}")
   try:
     with StopFlag() as stop:
-      summary = run(config, workdir, task=task, stop=stop)
+      return run(config, workdir, task=task, stop=stop, write=write)
   except NotSavedError as error:
     sys.exit(f"error: {error}")
-  if summary is not None and given.write_results:
+
+
+def main(argv):
+  del argv
+  logging.set_verbosity(logging.ERROR)  # tfds and Orbax tell of every file
+  distributed.initialize()
+  config = flags.FLAGS.config
+  summary = run_command(config)
+  if summary is not None and flags.FLAGS.write_results:
     rlvr_report.write_results(config, summary)
 
 
 if __name__ == "__main__":
   commands.keep_freed_memory()
-  define_flags()
+  define_flags("configs/rlvr/noisy_verifier.py")
   app.run(main, flags_parser=commands.parse_flags)

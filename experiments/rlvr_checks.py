@@ -9,6 +9,7 @@ import ml_collections as mlc
 from experiments import (
     rlvr_curricula,
     rlvr_measures,
+    rlvr_recipes,
     rlvr_rewards,
     rlvr_stages,
     task_rows,
@@ -74,8 +75,12 @@ def check(config: mlc.ConfigDict) -> None:
       "asynchronous.sampler_devices",
   ):
     checks.at_least("config", 0, **{field: field_at(config, field)})
+  for k in config.evaluation.pass_at:
+    checks.at_least("config", 1, **{"evaluation.pass_at": k})
+  _check_pass_at(config)
   for field in ("appeals.fraction", "appeals.audit_fraction", "appeals.decay"):
     checks.probability("config", **{field: field_at(config, field)})
+  rlvr_recipes.check(config)
   if {config.verifier.name, config.verifier.trusted} & {"trl", "tunix"}:
     verifying.user_function(config.verifier.function)
   rlvr_rewards.check(config)
@@ -99,6 +104,17 @@ def _check_wordings(config) -> None:
       raise ValueError(
           f"config.{field} must be even with config.task.rewording, got {size}."
       )
+
+
+def _check_pass_at(config) -> None:
+  drawn = config.evaluation.num_samples or config.sampling.group_size
+  largest = max(config.evaluation.pass_at, default=0)
+  sampled = config.verifier.trusted != "tokens" or config.task.answer_mark
+  if sampled and largest > drawn:
+    raise ValueError(
+        f"config.evaluation.pass_at = {largest} needs as many samples of each "
+        f"held-out problem, config.evaluation.num_samples draws {drawn}."
+    )
 
 
 def _check_pretrained(config) -> None:
@@ -128,13 +144,15 @@ def _check_pretrained(config) -> None:
 
 
 def _check_asynchronous(config) -> None:
-  o = config.asynchronous
+  o, field, recipe = config.asynchronous, "surrogate", rlvr_recipes.of(config)
   weighs = config.surrogate.name != "score"
+  if recipe is not None:
+    field, weighs = "recipe", recipe.has_ratio
   if o.lag and not weighs and config.off_policy.correction == "none":
     raise ValueError(
         f"config.asynchronous.lag = {o.lag} samples from older parameters, "
-        "and config.surrogate.name 'score' does not weigh them: set "
-        "config.off_policy.correction."
+        f"and config.{field}.name {config[field].name!r} does not weigh them: "
+        "set config.off_policy.correction."
     )
 
 
@@ -158,14 +176,16 @@ def _check_rates(config, field: str) -> None:
 
 def _check_groups(config) -> None:
   credit, sampling = config.credit, config.sampling
-  grouped = (
-      credit.name == "group" and credit.estimator in rlvr_stages.NEEDS_GROUP
-  )
+  field, name = "credit.estimator", credit.estimator
+  grouped = credit.name == "group" and name in rlvr_stages.NEEDS_GROUP
+  if config.recipe.name:
+    field, name = "recipe.name", config.recipe.name
+    grouped = name in rlvr_recipes.NEEDS_GROUP
   if grouped and sampling.group_size < 2:
     raise ValueError(
-        f"config.sampling.group_size must be at least 2 for "
-        f"config.credit.estimator {credit.estimator!r}, got "
-        f"{sampling.group_size}: a lone sample has nothing to compare with."
+        f"config.sampling.group_size must be at least 2 for config.{field} "
+        f"{name!r}, got {sampling.group_size}: a lone sample has nothing to "
+        "compare with."
     )
   if sampling.batch_size % config.num_microbatches:
     raise ValueError(

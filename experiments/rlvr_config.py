@@ -9,7 +9,7 @@ import pathlib
 
 import ml_collections as mlc
 
-from experiments import rlvr_checks
+from experiments import rlvr_checks, rlvr_measures, rlvr_recipes
 from experiments.rlvr_checks import field_at
 from rewardjax.noise import corrections
 from rewardjax.training.logging import jsonable, write_atomically
@@ -43,7 +43,16 @@ def arm_configs(config: mlc.ConfigDict) -> dict[str, mlc.FrozenConfigDict]:
 
 
 # What arms of one compiled program may differ in.
-CHEAP = ("noise", "correction", "appeals", "credit", "shaping")
+CHEAP = (
+    "noise",
+    "correction",
+    "appeals",
+    "credit",
+    "shaping",
+    "surrogate",
+    "reducer",
+    "recipe",
+)
 
 
 def group_arms(
@@ -53,8 +62,9 @@ def group_arms(
   groups = {}
   for name, arm in arms.items():
     rest = {k: v for k, v in arm.to_dict().items() if k not in CHEAP}
-    # Only a critic has values to learn.
-    key = json.dumps(jsonable(rest | {"critic": arm.credit.name == "gae"}))
+    # Another forward pass is not cheap, and a critic has weights of its own.
+    needs = rlvr_recipes.needs(arm)._asdict()
+    key = json.dumps(jsonable(rest | {"needs": needs}))
     groups.setdefault(key, {})[name] = arm
   return list(groups.values())
 
@@ -85,7 +95,13 @@ def _check_shared(config, arm, name: str) -> None:
       )
 
 
+# Dictionaries that any name may be put into; what reads them checks it.
+_OPEN = ("recipe.options", "task.datasets")
+
+
 def _checked_fields(config, changes: dict, where: str) -> dict:
+  if where.endswith(_OPEN):
+    return changes
   for name, value in changes.items():
     if name not in config:
       raise ValueError(
@@ -129,6 +145,8 @@ def no_op_reason(config) -> str | None:
   scales = {"standardized": "group_std", "batch_scaled": "batch_std"}
   centers = {"leave_one_out": "leave_one_out", "none": "none"}
   if config.credit.name != "group" or config.correction.name == "none":
+    return None
+  if config.recipe.name or rlvr_measures.beside_names(config):
     return None
   estimator = config.credit.estimator
   if estimator not in (*scales, *centers, "centered"):

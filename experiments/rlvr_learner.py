@@ -10,26 +10,26 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Int, Key, PyTree
 
 from experiments import (
     rlvr_appeals,
     rlvr_curricula,
+    rlvr_halves,
     rlvr_policy,
     rlvr_rewards,
     rlvr_stages,
 )
 from experiments.rlvr_measures import Found
 from experiments.rlvr_policy import Setup
+from experiments.rlvr_recipes import Scored, Trained
 from experiments.tasks import Problems
 from rewardjax.advantages import off_policy
 from rewardjax.core import random
 from rewardjax.core.masking import Mean
 from rewardjax.noise import corrections
-from rewardjax.objectives import value
 from rewardjax.recipes import decoupled
 from rewardjax.recipes.credit import Credit, group_metrics
-from rewardjax.recipes.losses import policy_loss
 from rewardjax.training.state import TrainState, init_state
 from rewardjax.training.step import make_train_step
 from rewardjax.types import Reward, Rollouts
@@ -70,7 +70,8 @@ class Experience(NamedTuple):
 
   rollouts: Rollouts
   credit: Credit
-  reference_log_probs: Float[Array, "B G T"] | None
+  scored: Scored
+  demonstrations: Rollouts | None
 
 
 def init(setup: Setup, arm, key: Key[Array, ""], params: PyTree) -> Agent:
@@ -80,7 +81,7 @@ def init(setup: Setup, arm, key: Key[Array, ""], params: PyTree) -> Agent:
   if setup.frozen is not None:
     adapter_key, key = jax.random.split(key)
     params = rlvr_policy.init_adapters(setup, adapter_key)
-  reference = params if needs_reference(config) else None
+  reference = params if setup.needs.reference else None
   params = rlvr_policy.add_value_head(setup, head_key, params)
   rates = rlvr_appeals.init(len(config.task.kinds))
   state = init_state(params, optimizer(config))
@@ -99,50 +100,22 @@ def optimizer(config) -> optax.GradientTransformation:
   )
 
 
-def needs_reference(config) -> bool:
-  """Whether any part of the config pulls towards the first policy."""
-  o = config.regularizer
-  return bool(o.kl_coefficient or o.kl_in_reward)
-
-
-def make_loss_fn(setup: Setup):
-  """Returns `(params, experience, key) -> (loss, metrics)`."""
-  config, o = setup.config, setup.config.regularizer
-  surrogate = rlvr_stages.SURROGATES[config.surrogate.name](config.surrogate)
-  reduce = rlvr_stages.REDUCERS[config.reducer]
+def make_loss_fn(setup: Setup, arm: Int[Array, ""]):
+  """Returns `(params, experience, key) -> (loss, metrics)` of an arm."""
 
   def loss_fn(params, batch: Experience, key):
     del key  # no dropout
-    mask = batch.credit.mask
-    scores = rlvr_policy.score(setup, params, batch.rollouts)
-    loss, metrics = policy_loss(
-        scores.log_probs,
-        batch.rollouts,
-        batch.credit,
-        surrogate,
-        reduce,
-        reference_log_probs=batch.reference_log_probs,
-        kl_coefficient=o.kl_coefficient,
-        kl_estimator=o.kl_estimator,
+    rollouts, mask = batch.rollouts, batch.credit.mask
+    trained = Trained(*rlvr_policy.score(setup, params, rollouts))
+    if (shown := batch.demonstrations) is not None:
+      log_probs = rlvr_policy.score(setup, params, shown).log_probs
+      trained = Trained(*trained[:3], log_probs, shown.mask)
+    loss, metrics = rlvr_halves.loss_of_arm(
+        setup, arm, rollouts, batch.credit, batch.scored, trained
     )
-    metrics["entropy"] = Mean.of(scores.entropies, mask)
-    sampled = batch.rollouts.log_probs
-    gap = off_policy.sampler_gap(scores.log_probs, sampled, mask)
+    gap = off_policy.sampler_gap(trained.log_probs, rollouts.log_probs, mask)
+    metrics["entropy"] = Mean.of(trained.entropies, mask)
     metrics["sampler_gap"] = gap["sampler_gap"]
-    terms = [(-o.entropy_coefficient, scores.entropies)]
-    if setup.value_head is not None:
-      errors = value.clipped_value_loss(
-          scores.values,
-          batch.credit.values,
-          batch.credit.returns,
-          clip=o.value_clip,
-      )
-      metrics["value_loss"] = Mean.of(errors, mask)
-      terms.append((o.value_coefficient, errors))
-    for coefficient, values in terms:
-      # One reducer and one mask: the weights are equal, so totals add.
-      extra = coefficient * reduce(values, mask).total
-      loss = Mean(loss.total + extra, loss.weight)
     return loss, metrics
 
   return loss_fn
@@ -189,30 +162,8 @@ def correct(config, key, state, seen: Seen, kinds):
   return Reward(value, observed.valid), state, metrics
 
 
-def give_credit(config, key, state, seen, rollouts, kinds, reference, values):
-  """One arm's way from verdicts to credit, over the whole batch.
-
-  Returns:
-    Credit `[B, G, T]`, the new state of the rate estimate and metrics.
-  """
-  reward, state, metrics = correct(config, key, state, seen, kinds)
-  metrics |= group_metrics(seen.observed)
-  metrics["true_reward"] = Mean.of(*seen.truth)
-  metrics["corrected_reward"] = Mean.of(*reward)
-  reward = rlvr_rewards.total(reward, seen, rollouts, config)
-  anchor = dict(
-      reference_log_probs=reference,
-      kl_coefficient=config.regularizer.kl_in_reward,
-  )
-  assign = rlvr_stages.CREDITS[config.credit.name]
-  credit = assign(rollouts, reward, values, config.credit, anchor)
-  spread = jnp.broadcast_to(credit.advantages, credit.mask.shape)
-  values = {name: mean.value for name, mean in metrics.items()}
-  return credit._replace(advantages=spread), state, values
-
-
-def credit_of_arm(setup: Setup, arm, *args):
-  """`give_credit` of the arm that `arm` counts; see there.
+def correct_of_arm(setup: Setup, arm, *args):
+  """`correct` of the arm that `arm` counts; see there.
 
   Branches must agree: `rlvr_appeals.METRICS` of an arm without appeals are
   NaN, to be dropped by `rlvr_programs.by_arm`.
@@ -220,43 +171,59 @@ def credit_of_arm(setup: Setup, arm, *args):
 
   def make_branch(config):
     def branch(*args):
-      credit, state, metrics = give_credit(config, *args)
+      reward, state, metrics = correct(config, *args)
+      metrics = {name: mean.value for name, mean in metrics.items()}
       nan = dict.fromkeys(rlvr_appeals.METRICS, jnp.full((), jnp.nan))
-      return credit, state, nan | metrics
+      return reward, state, nan | metrics
 
     return branch
 
-  return jax.lax.switch(arm, list(map(make_branch, setup.arms.values())), *args)
+  fields = ("noise", "correction", "appeals")
+  return rlvr_halves.switch(setup, arm, fields, make_branch, *args)
+
+
+def score_start(setup: Setup, agent: Agent, rollouts, reward) -> Scored:
+  """What the arms read of parameters that are not in training."""
+  needs, params, scored = setup.needs, agent.train.params, Scored()
+  score = lambda *args: rlvr_policy.score(setup, *args)
+  if needs.reference:
+    found = score(agent.reference, rollouts).log_probs
+    scored = scored._replace(reference=found)
+  if needs.law:
+    law = rlvr_halves.law_of_arm(setup, agent.arm, rollouts, reward)
+    scored = scored._replace(by_law=score(params, rollouts, law).log_probs)
+  if needs.critic:
+    scored = scored._replace(values=score(params, rollouts).values)
+  return scored
+
+
+def verdict_metrics(seen: Seen, corrected: Reward, rollouts: Rollouts) -> dict:
+  """What a batch says before anything is learned from it."""
+  metrics = group_metrics(seen.observed)
+  metrics["true_reward"] = Mean.of(*seen.truth)
+  metrics["corrected_reward"] = Mean.of(*corrected)
+  metrics["truncated"] = Mean.of(rollouts.truncated.astype(jnp.float32))
+  return {name: mean.value for name, mean in metrics.items()}
 
 
 def make_learn(setup: Setup):
   """Returns the pure `(agent, batch, key) -> (agent, metrics)` of one seed."""
   config = setup.config
-  train_step = make_train_step(
-      make_loss_fn(setup),
-      optimizer(config),
+  microbatches = dict(
       num_microbatches=config.num_microbatches,
       compute_dtype=config.compute_dtype or None,
   )
 
   def learn(agent: Agent, batch: Batch, key):
     keys = random.split_named(key, "correct", "update")
-    rollouts, reference, values = batch.rollouts, None, None
-    if needs_reference(config):
-      scores = rlvr_policy.score(setup, agent.reference, rollouts)
-      reference = scores.log_probs
-    if setup.value_head is not None:
-      values = rlvr_policy.score(setup, agent.train.params, rollouts).values
-    credit, rates, metrics = credit_of_arm(
-        setup,
-        agent.arm,
-        keys["correct"],
-        agent.rates,
-        batch.seen,
-        rollouts,
-        batch.problems.kinds,
-        reference,
-        values,
+    problems, rollouts, seen = batch
+    reward, rates, metrics = correct_of_arm(
+        setup, agent.arm, keys["correct"], agent.rates, seen, problems.kinds
+    )
+    metrics |= verdict_metrics(seen, reward, rollouts)
+    scored = score_start(setup, agent, rollouts, reward)
+    credit = rlvr_halves.credit_of_arm(
+        setup, agent.arm, rollouts, reward, seen, scored
     )
     if config.off_policy.correction != "none":
       trainer = rlvr_policy.score(setup, agent.train.params, rollouts)
@@ -264,17 +231,24 @@ def make_learn(setup: Setup):
           rollouts, credit, trainer.log_probs, **config.off_policy
       )
       metrics |= {f"at_start/{k}": mean.value for k, mean in found.items()}
-    kinds = batch.problems.kinds
-    metrics |= rlvr_rewards.metrics(config, batch.seen)
-    metrics |= rlvr_curricula.metrics(config, kinds)
+    metrics |= rlvr_rewards.metrics(config, seen)
+    metrics |= rlvr_curricula.metrics(config, problems.kinds)
     curriculum = rlvr_curricula.update(
-        config, agent.curriculum, batch.seen.observed, kinds
+        config, agent.curriculum, seen.observed, problems.kinds
     )
-    experience = Experience(rollouts, credit, reference)
-    metrics["truncated"] = jnp.mean(rollouts.truncated.astype(jnp.float32))
-    train = agent.train
-    for _ in range(config.updates_per_batch):
-      train, update_metrics = train_step(train, experience, keys["update"])
+    shown = None
+    if setup.needs.demonstrations:
+      shown = rlvr_policy.reference_rollouts(problems)
+    experience = Experience(rollouts, credit, scored, shown)
+    loss_fn = make_loss_fn(setup, agent.arm)
+    train_step = make_train_step(loss_fn, optimizer(config), **microbatches)
+    # Compiled once, however many updates a batch serves.
+    train, updates = jax.lax.scan(
+        lambda train, _: train_step(train, experience, keys["update"]),
+        agent.train,
+        length=config.updates_per_batch,
+    )
+    update_metrics = {name: values[-1] for name, values in updates.items()}
     agent = agent._replace(train=train, rates=rates, curriculum=curriculum)
     return agent, metrics | update_metrics
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import ml_collections as mlc
 from jaxtyping import Array, Float, Key, PyTree
 
+from experiments import rlvr_recipes
 from experiments.tasks import Problems
 from rewardjax.core import mapping, packing
 from rewardjax.models import (
@@ -55,10 +56,14 @@ class Setup(NamedTuple):
     return SamplingLaw(o.temperature, o.top_k, o.top_p)
 
   @property
+  def needs(self) -> rlvr_recipes.Needs:
+    """What has to be computed for every arm of this program."""
+    return rlvr_recipes.needs(self.config)
+
+  @property
   def value_head(self) -> heads.ValueHead | None:
-    """Reads values off the policy's features; only "gae" needs one."""
-    needs_values = self.config.credit.name == "gae"
-    return heads.ValueHead() if needs_values else None
+    """Reads values off the policy's features, where a critic is needed."""
+    return heads.ValueHead() if self.needs.critic else None
 
 
 class Scores(NamedTuple):
@@ -166,15 +171,21 @@ def _sample(setup, key, params, problems, num_samples, law):
   )
 
 
-def score(setup: Setup, params: PyTree, rollouts: Rollouts) -> Scores:
-  """Log-probs and entropies under the sampling law, and values.
+def score(
+    setup: Setup,
+    params: PyTree,
+    rollouts: Rollouts,
+    law: SamplingLaw | None = None,
+) -> Scores:
+  """Log-probs and entropies under a law, by default the sampler's; values.
 
   Where `config.sampling.lanes` rows per prompt hold all of its completions
   they are packed into these: short answers then cost what they are long.
   """
   _, group, width = rollouts.mask.shape
   lanes = setup.config.sampling.lanes
-  padded = lambda params: _score(setup, params, *rollouts[:4])
+  law = law or setup.law
+  padded = lambda params: _score(setup, params, law, *rollouts[:4])
   if not 0 < lanes < group:
     return padded(params)
   lengths = jnp.sum(rollouts.mask, axis=-1)
@@ -183,7 +194,7 @@ def score(setup: Setup, params: PyTree, rollouts: Rollouts) -> Scores:
   def packed(params):
     rows = packing.pack(plan, rollouts.tokens)
     found = _score(
-        setup, params, *rollouts[:2], rows, plan.mask, plan.segments
+        setup, params, law, *rollouts[:2], rows, plan.mask, plan.segments
     )
     return Scores(*(packing.unpack(plan, x, width) for x in found))
 
@@ -191,15 +202,15 @@ def score(setup: Setup, params: PyTree, rollouts: Rollouts) -> Scores:
   return jax.lax.cond(fits, packed, padded, params)
 
 
-def _score(setup, params, prompts, prompt_mask, tokens, mask, segments=None):
+def _score(
+    setup, params, law, prompts, prompt_mask, tokens, mask, segments=None
+):
   policy = language_model(setup, params)
   features = transformer.completion_features(
       setup.model, policy, prompts, prompt_mask, tokens, mask, segments
   )
   table = transformer.unembedding(setup.model, policy)
-  scores = log_probs.score_features(
-      features, table, tokens, mask, law=setup.law
-  )
+  scores = log_probs.score_features(features, table, tokens, mask, law=law)
   values = jnp.zeros(mask.shape)
   if setup.value_head is not None and "value" in params:
     variables = {"params": params["value"]}

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Key
 from experiments import (
     rlvr_appeals,
     rlvr_curricula,
+    rlvr_halves,
     rlvr_learner,
     rlvr_measures,
     rlvr_policy,
@@ -25,6 +26,7 @@ from experiments.rlvr_policy import Setup
 from experiments.tasks import Problems
 from rewardjax.advantages import dynamic_sampling, group
 from rewardjax.core import masking, random
+from rewardjax.diagnostics import pass_at_k
 from rewardjax.training import loop
 from rewardjax.training import mesh as meshes
 from rewardjax.types import Reward
@@ -166,9 +168,14 @@ def over_agents(setup: Setup, function: Callable, *, shared: bool) -> Callable:
 
 def by_arm(metrics: dict, arms: dict[str, mlc.FrozenConfigDict]) -> dict:
   """From `{metric: [A, S]}` to `{arm/metric: [S]}`, of those it has."""
-  has = lambda config, name: (
-      name not in rlvr_appeals.METRICS or config.correction.rates == "appeals"
-  )
+  names = rlvr_halves.metric_names
+  of_losses = frozenset().union(*map(names, arms.values()))
+
+  def has(config, name):
+    if name in rlvr_appeals.METRICS:
+      return config.correction.rates == "appeals"
+    return name not in of_losses or name in names(config)
+
   return {
       f"{arm}/{name}": values[i]
       for i, (arm, config) in enumerate(arms.items())
@@ -235,6 +242,19 @@ def by_kind(values, valid, kinds, names: tuple[str, ...]) -> dict:
   return rows
 
 
+def by_sample(reward: Reward, kinds, config) -> dict:
+  """`by_kind` of `[..., B, G]` samples of problems of given kinds, and pass@k."""
+  kinds = jnp.broadcast_to(kinds[:, None], reward.value.shape[-2:])
+  flat = lambda x: x.reshape(*x.shape[:-2], -1)
+  names = tuple(config.task.kinds)
+  rows = by_kind(*map(flat, reward), kinds.ravel(), names)
+  for k in config.evaluation.pass_at:
+    estimates = pass_at_k.pass_at_k(reward.value > 0.5, reward.valid, k=k)
+    known = jnp.isfinite(estimates)
+    rows[f"pass_at_{k}"] = masking.masked_mean(estimates, known, -1)
+  return rows
+
+
 def make_success(setup: Setup, held_out: Problems) -> Callable[..., dict]:
   """Returns the pure `params -> {metric: []}`.
 
@@ -249,16 +269,19 @@ def make_success(setup: Setup, held_out: Problems) -> Callable[..., dict]:
 
   def success(params):
     found = rlvr_policy.exact_success(setup, params, held_out)
-    return by_kind(found, jnp.ones(kinds.shape, bool), kinds, names)
+    everywhere = jnp.ones(kinds.shape, bool)
+    rows = by_kind(found, everywhere, kinds, names)
+    for k in setup.config.evaluation.pass_at:
+      # Exactly: the share of the problems that k draws are to solve.
+      rows[f"pass_at_{k}"] = pass_at_k.coverage(found, everywhere, k=k)
+    return rows
 
   def sampled_success(params):
     rollouts = rlvr_policy.answer(setup, jax.random.key(0), params, held_out)
     reward = verifying.match_tokens(
         held_out, rollouts, setup.stop_tokens, setup.mark
     )
-    spread = jnp.broadcast_to(kinds[:, None], reward.value.shape)
-    rows = (x.ravel() for x in (*reward, spread))
-    return by_kind(*rows, names)
+    return by_sample(reward, kinds, setup.config)
 
   return sampled_success if setup.mark else success
 

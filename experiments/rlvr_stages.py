@@ -11,9 +11,11 @@ import jax.numpy as jnp
 from experiments.choices import choose
 from rewardjax.advantages import group
 from rewardjax.core import masking, reduction
+from rewardjax.core.masking import Mean
 from rewardjax.noise import channels, corrections
-from rewardjax.objectives import policy_gradient
-from rewardjax.recipes import credit, losses
+from rewardjax.objectives import policy_gradient, value
+from rewardjax.recipes import losses
+from rewardjax.recipes.credit import gae_credit, group_credit, return_credit
 from rewardjax.shaping import length
 from rewardjax.types import NoiseRates, Reward, Rollouts
 
@@ -36,14 +38,14 @@ NEEDS_GROUP = set(GROUP_ESTIMATORS) - {"none", "constant"}
 # (rollouts, reward, values, options, anchor) -> Credit; the anchor puts k1
 # into the reward.
 CREDITS = {
-    "group": lambda rollouts, reward, values, o, anchor: credit.group_credit(
+    "group": lambda rollouts, reward, values, o, anchor: group_credit(
         rollouts,
         reward,
         GROUP_ESTIMATORS[o.estimator](o),
         whiten=o.whiten,
         **anchor,
     ),
-    "return": lambda rollouts, reward, values, o, anchor: credit.return_credit(
+    "return": lambda rollouts, reward, values, o, anchor: return_credit(
         rollouts,
         reward,
         discount=o.discount,
@@ -51,7 +53,7 @@ CREDITS = {
         whiten=o.whiten,
         **anchor,
     ),
-    "gae": lambda rollouts, reward, values, o, anchor: credit.gae_credit(
+    "gae": lambda rollouts, reward, values, o, anchor: gae_credit(
         rollouts,
         reward,
         values,
@@ -147,3 +149,48 @@ def shape_reward(reward: Reward, rollouts: Rollouts, options) -> Reward:
         rollouts.truncated, penalty=options.missing_stop
     )
   return Reward(value, reward.valid)
+
+
+def credit(config, rollouts: Rollouts, reward: Reward, scored):
+  """Credit from shaped rewards, as `config.credit` says.
+
+  `scored` is a `rlvr_recipes.Scored`.
+  """
+  anchor = dict(
+      reference_log_probs=scored.reference,
+      kl_coefficient=config.regularizer.kl_in_reward,
+  )
+  assign = CREDITS[config.credit.name]
+  return assign(rollouts, reward, scored.values, config.credit, anchor)
+
+
+def loss(config, rollouts: Rollouts, credit, scored, trained):
+  """Surrogate, reducer and regularizers of the config, and their metrics.
+
+  `trained` is a `rlvr_recipes.Trained`.
+  """
+  o, mask = config.regularizer, credit.mask
+  surrogate = SURROGATES[config.surrogate.name](config.surrogate)
+  reduce = REDUCERS[config.reducer]
+  found, metrics = losses.policy_loss(
+      trained.log_probs,
+      rollouts,
+      credit,
+      surrogate,
+      reduce,
+      reference_log_probs=scored.reference,
+      kl_coefficient=o.kl_coefficient,
+      kl_estimator=o.kl_estimator,
+  )
+  terms = [(-o.entropy_coefficient, trained.entropies)]
+  if credit.returns is not None:
+    errors = value.clipped_value_loss(
+        trained.values, credit.values, credit.returns, clip=o.value_clip
+    )
+    metrics["value_loss"] = Mean.of(errors, mask)
+    terms.append((o.value_coefficient, errors))
+  for coefficient, values in terms:
+    # One reducer and one mask: the weights are equal, so totals add.
+    extra = coefficient * reduce(values, mask).total
+    found = Mean(found.total + extra, found.weight)
+  return found, metrics

@@ -120,6 +120,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   config.evaluation = dict(
       num_samples=0,  # of each held-out problem; 0: group_size
       greedy=False,
+      pass_at=(),  # k of every pass@k to be logged, such as (4, 8)
   )
   # "tokens" is compiled; the others read text on the host: "exact_match",
   # "strict", "strict_ending", "numeric", "closeness", "math_verify",
@@ -182,6 +183,11 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       beta=4.0,
       overrule=False,  # learn from the judge's answers too
   )
+  # A paper in place of credit, surrogate, reducer and regularizer: "grpo",
+  # "rloo", "dapo", ...; experiments/rlvr_recipes.py lists all. Options are
+  # the keywords of its functions, such as dict(clip_high=0.3); those left
+  # out are the paper's.
+  config.recipe = dict(name="", options=dict())
   config.credit = dict(
       name="group",  # "return", "gae"
       estimator="leave_one_out",

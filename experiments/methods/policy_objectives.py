@@ -117,7 +117,9 @@ METHODS: tuple[Method, ...] = (
         ),
         differs=(
             "Without a measured entropy, that of the rollouts themselves "
-            "serves; a batch without a positive sample is left alone."
+            "serves; a batch without a positive sample is left alone. In the "
+            "study the pull has a cap, and entropy settles below its target, "
+            "higher for a higher one."
         ),
         configs=("configs/noise_study/dcpo_entropy.py",),
     ),
@@ -179,9 +181,13 @@ METHODS: tuple[Method, ...] = (
         differs=(
             "An outcome that the judge could not decide is unknown and takes "
             "no part; the paper counts it as wrong. Repeating prompts by pass "
-            "rate is the data's business, not the loss's. Measured on a table "
-            "a token and a prompt; interference between tokens, which the "
-            "weights are to reduce, needs a network."
+            "rate is the data's business, not the loss's. The study is a table "
+            "of tokens by prompt: there the reward model does not find the "
+            "decisive token while it warms up, and weights by it make learning "
+            "slower. Running means also pay whatever follows that token: of "
+            "six even a perfect reward model gives it at most 2.5 times the "
+            "average. What the weights are to reduce, interference between "
+            "tokens, needs a network and long answers."
         ),
         configs=("configs/noise_study/oreal_key_token.py",),
     ),
@@ -239,7 +245,8 @@ METHODS: tuple[Method, ...] = (
         differs=(
             "The entropy term and the step are reconstructed; one update "
             "moves the weight by a bounded amount. The look-ahead sees one "
-            "step: a mediocre optimum that is found at once can hold it."
+            "step: a mediocre optimum that is found at once can hold it. In "
+            "the study imitation first and exploration after does as well."
         ),
         configs=("configs/noise_study/amft_mixture.py",),
     ),

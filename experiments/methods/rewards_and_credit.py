@@ -89,6 +89,7 @@ METHODS = (
             "The convention that the last step is left to the outcome was not "
             "checked against released code."
         ),
+        configs=("configs/noise_study/reward_refinement_trained.py",),
     ),
     Method(
         slug="gated_reward_accumulation",
@@ -167,11 +168,19 @@ METHODS = (
             "rewards.verifiers.tool_calls.format_score",
             "rewards.verifiers.tool_calls.multiset_jaccard",
             "rewards.verifiers.tool_calls.gradual_scales",
+            "rewards.verifiers.schemas.tool_schemas",
+            "data.tool_tasks.ToolTasks",
+            "data.builders.tasks.ToolCalls",
         ),
-        tests=("tests/rewards/test_tool_calls.py",),
+        tests=(
+            "tests/rewards/test_tool_calls.py",
+            "tests/rewards/test_schemas.py",
+            "tests/data/test_task_builders.py",
+        ),
         shown=(
             "The scores of the released reward on its cases, from -3 to 3; "
-            "the order of calls does not matter and a call is used once."
+            "the order of calls does not matter and a call is used once. "
+            "Calls that break the JSON schema of a tool are named."
         ),
         differs=(
             "Calls are matched so that the sum is largest, not greedily in "
@@ -195,8 +204,14 @@ METHODS = (
             "data.transit.make_map",
             "data.transit.best_route",
             "data.transit.raster",
+            "data.route_tasks.RouteTasks",
+            "data.builders.tasks.Routes",
         ),
-        tests=("tests/rewards/test_routes.py", "tests/data/test_transit.py"),
+        tests=(
+            "tests/rewards/test_routes.py",
+            "tests/data/test_transit.py",
+            "tests/data/test_task_builders.py",
+        ),
         shown=(
             "Released scores of shortest routes with 0, 1 and 2 transfers; "
             "generated routes are right and have the fewest legs, by trying "
@@ -325,6 +340,7 @@ METHODS = (
             "less. The rule of calibration is reconstructed. No model was "
             "trained on the form alone."
         ),
+        configs=("configs/noise_study/climb_noisy_rewards_form.py",),
     ),
     Method(
         slug="multi_reward",

@@ -62,6 +62,34 @@ def unlikeliness_credit(
   return credit._replace(mask=credit.mask & live)
 
 
+def _sampled_entropy(rollouts, mask) -> Float[Array, ""]:
+  """Nats per token, estimated from the samples themselves."""
+  return -masking.masked_mean(rollouts.log_probs, mask)
+
+
+def dcpo_temperature(
+    rollouts: Rollouts,
+    reward: Reward,
+    *,
+    target: Scalar,
+    warm: Scalar = 1.2,
+    cool: Scalar = 0.8,
+) -> Float[Array, ""]:
+  """The temperature whose log-probs `dcpo_credit` is to be given.
+
+  Args:
+    rollouts: the whole batch; its entropy is measured.
+    reward: one per sample; invalid ones are left out entirely.
+    target: entropy to settle at, in nats per token.
+    warm: see `distribution.exploration_temperature`, as the next.
+    cool: a temperature in (0, 1].
+  """
+  entropy = _sampled_entropy(rollouts, credited_tokens(rollouts, reward))
+  return distribution.exploration_temperature(
+      entropy, target=target, warm=warm, cool=cool
+  )
+
+
 def dcpo_credit(
     rollouts: Rollouts,
     reward: Reward,
@@ -78,7 +106,7 @@ def dcpo_credit(
     rollouts: whole groups.
     reward: one per sample; invalid ones are left out entirely.
     tempered_log_probs: of the sampled tokens under the sampler's parameters
-      and the temperature of `distribution.exploration_temperature`.
+      and the temperature of `dcpo_temperature`.
     target: entropy to settle at, in nats per token.
     entropy: measured at the last update; None measures these rollouts.
     cap: see `distribution.exploration_weight`.
@@ -86,7 +114,7 @@ def dcpo_credit(
   """
   credit = group_credit(rollouts, reward)
   if entropy is None:
-    entropy = -masking.masked_mean(rollouts.log_probs, credit.mask)
+    entropy = _sampled_entropy(rollouts, credit.mask)
   positive = reward.valid & (reward.value > threshold)
   weight = distribution.exploration_weight(
       positive, reward.valid, entropy=entropy, target=target, cap=cap

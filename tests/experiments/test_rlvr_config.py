@@ -208,12 +208,19 @@ def test_arms_share_a_program_unless_they_differ_in_what_is_costly():
       arms=dict(
           a=dict(),
           b=dict(correction=dict(name="backward")),
-          c=dict(surrogate=dict(name="score")),
+          c=dict(surrogate=dict(name="score"), reducer="token_mean"),
           d=dict(credit=dict(name="gae")),
+          e=dict(updates_per_batch=2),
+          f=dict(recipe=dict(name="grpo")),
+          g=dict(recipe=dict(name="lp_reg", options=dict(min_p=0.1))),
+          h=dict(recipe=dict(name="ppo")),
+          i=dict(recipe=dict(name="rloo", options=dict(kl_coefficient=0.1))),
       )
   )
   groups = rlvr_config.group_arms(rlvr_config.arm_configs(config))
-  assert [list(group) for group in groups] == [["a", "b"], ["c"], ["d"]]
+  assert [list(group) for group in groups] == [
+      ["a", "b", "c", "f"], ["d", "h"], ["e"], ["g"], ["i"]
+  ]
 
 
 def test_a_workdir_belongs_to_one_config(tmp_path):

@@ -1,7 +1,7 @@
 """Verifiers: `(prompts, completions, references) -> list[Verdict]`.
 
-`text`, `answers`, `formats` and `tool_calls` read text on the host, `math`,
-`reasoning_gym` and `code` ask other packages or run programs, `tokens`
+`text`, `answers`, `formats`, `tool_calls` and `schemas` read text on the host,
+`math`, `reasoning_gym` and `code` ask other packages or run programs, `tokens`
 compares token ids under jit, `ensembles` combines verifiers, `pool` survives
 those that hang or crash, `adapters` takes reward functions of other
 libraries, and `verdicts` turns the outcome into arrays.
@@ -20,6 +20,7 @@ from rewardjax.rewards.verifiers import (
     pool,
     reasoning_gym,
     sandbox,
+    schemas,
     text,
     tokens,
     tool_calls,
@@ -39,6 +40,7 @@ __all__ = [
     "pool",
     "reasoning_gym",
     "sandbox",
+    "schemas",
     "text",
     "tokens",
     "tool_calls",
