@@ -93,14 +93,6 @@ def check(config: mlc.ConfigDict) -> None:
   _check_groups(config)
 
 
-def _check_pass_at(config) -> None:
-  drawn = config.evaluation.num_samples or config.sampling.group_size
-  largest = max(config.evaluation.pass_at, default=0)
-  if config.verifier.trusted != "tokens" and largest > drawn:
-    raise ValueError(
-        f"config.evaluation.pass_at = {largest} needs as many samples of each "
-        f"held-out problem, config.evaluation.num_samples draws {drawn}."
-    )
 def _check_wordings(config) -> None:
   """Two wordings of a problem stand one above the other."""
   task_rows.rewording(config.task)
@@ -112,6 +104,17 @@ def _check_wordings(config) -> None:
       raise ValueError(
           f"config.{field} must be even with config.task.rewording, got {size}."
       )
+
+
+def _check_pass_at(config) -> None:
+  drawn = config.evaluation.num_samples or config.sampling.group_size
+  largest = max(config.evaluation.pass_at, default=0)
+  sampled = config.verifier.trusted != "tokens" or config.task.answer_mark
+  if sampled and largest > drawn:
+    raise ValueError(
+        f"config.evaluation.pass_at = {largest} needs as many samples of each "
+        f"held-out problem, config.evaluation.num_samples draws {drawn}."
+    )
 
 
 def _check_pretrained(config) -> None:

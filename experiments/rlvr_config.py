@@ -9,7 +9,7 @@ import pathlib
 
 import ml_collections as mlc
 
-from experiments import rlvr_checks, rlvr_recipes
+from experiments import rlvr_checks, rlvr_measures, rlvr_recipes
 from experiments.rlvr_checks import field_at
 from rewardjax.noise import corrections
 from rewardjax.training.logging import jsonable, write_atomically
@@ -146,7 +146,7 @@ def no_op_reason(config) -> str | None:
   centers = {"leave_one_out": "leave_one_out", "none": "none"}
   if config.credit.name != "group" or config.correction.name == "none":
     return None
-  if config.recipe.name:
+  if config.recipe.name or rlvr_measures.beside_names(config):
     return None
   estimator = config.credit.estimator
   if estimator not in (*scales, *centers, "centered"):

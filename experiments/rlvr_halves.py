@@ -24,7 +24,7 @@ from rewardjax.training.logging import jsonable
 from rewardjax.types import Reward, Rollouts
 
 # What either half may read of an arm's config.
-CREDIT = ("credit", "beside", "shaping", "regularizer", "recipe")
+CREDIT = ("credit", "shaping", "beside", "regularizer", "recipe")
 LOSS = ("surrogate", "reducer", "regularizer", "recipe")
 
 
@@ -70,7 +70,10 @@ def law_of_arm(setup: Setup, arm, rollouts: Rollouts, reward: Reward):
 def credit_of_arm(
     setup: Setup, arm, rollouts: Rollouts, reward: Reward, seen, scored: Scored
 ) -> Credit:
-  """Credit `[B, G, T]` from corrected rewards, by stages or by a recipe."""
+  """Credit `[B, G, T]` from corrected rewards, by stages or by a recipe.
+
+  `seen` is `rlvr_learner.Seen`: what was observed, and rewards beside it.
+  """
 
   def make_branch(config):
     assign = rlvr_stages.credit
@@ -78,8 +81,8 @@ def credit_of_arm(
       assign = rlvr_recipes.credit
 
     def branch(rollouts, reward, seen, scored):
-      total = rlvr_rewards.total(reward, seen, rollouts, config)
-      credit = assign(config, rollouts, total, scored)
+      shaped = rlvr_rewards.total(reward, seen, rollouts, config)
+      credit = assign(config, rollouts, shaped, scored)
       mask, marked = credit.mask, credit.marked
       spread = jnp.broadcast_to(credit.advantages, mask.shape)
       # Branches must agree in what they return.

@@ -20,8 +20,6 @@ from experiments import (
 from experiments.rlvr_learner import Batch, Seen
 from experiments.rlvr_policy import Setup
 from rewardjax.advantages import dynamic_sampling
-from rewardjax.core import masking
-from rewardjax.diagnostics import pass_at_k
 from rewardjax.training import loop
 from rewardjax.training import mesh as meshes
 
@@ -58,7 +56,7 @@ class Collector:
     `read_numbers` maps rollouts to ids of their answers.
     """
     config = setup.config
-    wanted = verifying.text_verifiers(config)
+    wanted = sorted(verifying.text_verifiers(config))
     self._verifiers = {name: verifiers[name] for name in wanted}
     self._config, self._read_numbers = config, read_numbers
     self._attempts, self._warm = config.sampling.max_refills + 1, False
@@ -158,7 +156,6 @@ def make_evaluate(
 
   Every call draws with the same key, so that curves are comparable.
   """
-  names = tuple(setup.config.task.kinds)
   problems = jax.tree.map(jnp.asarray, held_out)
 
   def make(setup):
@@ -175,17 +172,9 @@ def make_evaluate(
     rollouts = sample(agents, None, frozen)
     leading = rollouts.truncated.shape[:2]
     repeat = lambda x: np.broadcast_to(x, leading + x.shape)
-    value, valid = trusted(jax.tree.map(repeat, held_out), rollouts).reward
-    kinds = np.broadcast_to(held_out.kinds[:, None], valid.shape[2:])
-    flat = lambda x: x.reshape(*x.shape[:2], -1)
-    rows = rlvr_programs.by_kind(
-        flat(value), flat(valid), kinds.ravel(), names
+    reward = trusted(jax.tree.map(repeat, held_out), rollouts).reward
+    return rlvr_programs.by_sample(
+        jax.tree.map(jnp.asarray, reward), problems.kinds, setup.config
     )
-    right, valid = jnp.asarray(value > 0.5), jnp.asarray(valid)
-    for k in setup.config.evaluation.pass_at:
-      estimates = pass_at_k.pass_at_k(right, valid, k=k)
-      known = jnp.isfinite(estimates)
-      rows[f"pass_at_{k}"] = masking.masked_mean(estimates, known, -1)
-    return rows
 
   return evaluate

@@ -231,11 +231,10 @@ def make_learn(setup: Setup):
           rollouts, credit, trainer.log_probs, **config.off_policy
       )
       metrics |= {f"at_start/{k}": mean.value for k, mean in found.items()}
-    kinds = problems.kinds
     metrics |= rlvr_rewards.metrics(config, seen)
-    metrics |= rlvr_curricula.metrics(config, kinds)
+    metrics |= rlvr_curricula.metrics(config, problems.kinds)
     curriculum = rlvr_curricula.update(
-        config, agent.curriculum, seen.observed, kinds
+        config, agent.curriculum, seen.observed, problems.kinds
     )
     shown = None
     if setup.needs.demonstrations:

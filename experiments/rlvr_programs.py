@@ -242,6 +242,19 @@ def by_kind(values, valid, kinds, names: tuple[str, ...]) -> dict:
   return rows
 
 
+def by_sample(reward: Reward, kinds, config) -> dict:
+  """`by_kind` of `[..., B, G]` samples of problems of given kinds, and pass@k."""
+  kinds = jnp.broadcast_to(kinds[:, None], reward.value.shape[-2:])
+  flat = lambda x: x.reshape(*x.shape[:-2], -1)
+  names = tuple(config.task.kinds)
+  rows = by_kind(*map(flat, reward), kinds.ravel(), names)
+  for k in config.evaluation.pass_at:
+    estimates = pass_at_k.pass_at_k(reward.value > 0.5, reward.valid, k=k)
+    known = jnp.isfinite(estimates)
+    rows[f"pass_at_{k}"] = masking.masked_mean(estimates, known, -1)
+  return rows
+
+
 def make_success(setup: Setup, held_out: Problems) -> Callable[..., dict]:
   """Returns the pure `params -> {metric: []}`.
 
@@ -268,9 +281,7 @@ def make_success(setup: Setup, held_out: Problems) -> Callable[..., dict]:
     reward = verifying.match_tokens(
         held_out, rollouts, setup.stop_tokens, setup.mark
     )
-    spread = jnp.broadcast_to(kinds[:, None], reward.value.shape)
-    rows = (x.ravel() for x in (*reward, spread))
-    return by_kind(*rows, names)
+    return by_sample(reward, kinds, setup.config)
 
   return sampled_success if setup.mark else success
 

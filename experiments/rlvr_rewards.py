@@ -194,8 +194,8 @@ def _check_likelihood(config) -> None:
 
 def _check_normalized(config) -> None:
   o = config.credit
-  stages = (config.recipe.name, o.name, o.estimator, o.whiten)
-  if stages != ("", "group", "none", False):
+  kept = (o.name, o.estimator, o.whiten) == ("group", "none", False)
+  if not kept or config.recipe.name:
     raise ValueError(
         "config.shaping.combine 'normalized' makes advantages already: "
         "config.credit must have name 'group', estimator 'none' and "

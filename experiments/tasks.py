@@ -68,7 +68,7 @@ class Task(NamedTuple):
     if self.reword is None:
       return [row]
     prompt = loader.collate([row])["prompt"][0]
-    return [row, {**row, "prompt": self.reword(prompt).encode()}]
+    return [{**row, "prompt": x} for x in (prompt, self.reword(prompt))]
 
   def answer_in(self, said: str) -> str:
     """What follows the last mark; without a mark nothing does."""
