@@ -349,7 +349,10 @@ METHODS: tuple[Method, ...] = (
             "standardised advantages: plain ones of 1e-6 would not move them. "
             "Where students start at one in a million their progress never "
             "reaches the threshold of 0.01, and no student is kept: the first "
-            "result. The second keeps any progress."
+            "result. The second keeps any progress; then all reach the top, "
+            "also on evenly drawn problems, and only learning from the hard "
+            "level alone does not. What the teacher adds was not shown; it "
+            "needs students that uniform problems do not teach."
         ),
         configs=("configs/noise_study/soar_any_progress.py",),
     ),
