@@ -75,9 +75,11 @@ METHODS: tuple[Method, ...] = (
         differs=(
             "The first study is a table of answers, one of them memorised; "
             "in the second small transformers learn a benchmark by heart, or "
-            "other problems. Wrong answers are right ones of other problems "
-            "of the same kind. No pretrained model is tested for "
-            "contamination here; the probe takes any apply function."
+            "other problems. Exact completion tells them apart; ROUGE-L is one "
+            "half on unseen prompts too, by their template alone. Wrong "
+            "answers are right ones of other problems of the same kind. No "
+            "pretrained model is tested for contamination here; the probe "
+            "takes any apply function."
         ),
         configs=("configs/noise_study/random_calculation_leak.py",),
     ),
