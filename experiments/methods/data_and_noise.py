@@ -75,9 +75,11 @@ METHODS: tuple[Method, ...] = (
         differs=(
             "The first study is a table of answers, one of them memorised; "
             "in the second small transformers learn a benchmark by heart, or "
-            "other problems. Wrong answers are right ones of other problems "
-            "of the same kind. No pretrained model is tested for "
-            "contamination here; the probe takes any apply function."
+            "other problems. Exact completion tells them apart; ROUGE-L is one "
+            "half on unseen prompts too, by their template alone. Wrong "
+            "answers are right ones of other problems of the same kind. No "
+            "pretrained model is tested for contamination here; the probe "
+            "takes any apply function."
         ),
         configs=("configs/noise_study/random_calculation_leak.py",),
     ),
@@ -349,7 +351,10 @@ METHODS: tuple[Method, ...] = (
             "standardised advantages: plain ones of 1e-6 would not move them. "
             "Where students start at one in a million their progress never "
             "reaches the threshold of 0.01, and no student is kept: the first "
-            "result. The second keeps any progress."
+            "result. The second keeps any progress; then all reach the top, "
+            "also on evenly drawn problems, and only learning from the hard "
+            "level alone does not. What the teacher adds was not shown; it "
+            "needs students that uniform problems do not teach."
         ),
         configs=("configs/noise_study/soar_any_progress.py",),
     ),
