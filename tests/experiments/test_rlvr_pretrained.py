@@ -7,6 +7,7 @@ import pytest
 
 from experiments import (
     rlvr_agents,
+    rlvr_evaluation,
     rlvr_programs,
     rlvr_report,
     tasks,
@@ -105,7 +106,7 @@ def test_programs_take_the_model_as_an_argument(checkpoint, data_dir):
   problems = next(task.batches(seed=0, num_seeds=2, batch_size=4))
   chunk = jax.tree.map(lambda x: x[None], problems)
   held_out = jax.tree.map(lambda x: x[0], problems)
-  evaluate = rlvr_programs.make_evaluate(setup, held_out)
+  evaluate = rlvr_evaluation.make_evaluate(setup, held_out)
   program = rlvr_programs.make_program(setup, evaluate)
   traced = jax.make_jaxpr(program)(agents, chunk, setup.frozen)
   weights = jax.tree.leaves(setup.frozen)
