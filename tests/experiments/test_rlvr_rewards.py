@@ -8,7 +8,7 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from configs.rlvr import base
+from configs.rlvr import base, smollm2
 from experiments import (
     rlvr_config,
     rlvr_curricula,
@@ -231,6 +231,25 @@ def test_a_dropped_group_loses_what_stands_beside_it():
   batch = rlvr_learner.Batch(None, group_rollouts(), seen)
   dropped = rlvr_programs.drop_dead(batch, jnp.array([False])).seen
   assert not any(np.any(x.valid) for x in dropped)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(reward=dict(name="likelihood", debias=True)),
+        dict(reward=dict(name="majority", votes="numbers")),
+        dict(reward=dict(name="twin"), task=dict(rewording="Tell me: {}")),
+        dict(verifier=dict(name="closeness"), shaping=dict(tiers=4)),
+        dict(beside=dict(form=dict(weight=0.1, gate="missed"))),
+        dict(curriculum=dict(name="stages", boundaries=(5,))),
+    ],
+    ids=lambda x: next(iter(x)),
+)
+def test_each_can_be_switched_on_for_smollm2(changes):
+  config = smollm2.get_config("tiny")
+  config.correction.update(dict(name="none", rates="noise"))
+  config.update(changes)
+  assert rlvr_config.arm_configs(config)
 
 
 @pytest.mark.parametrize(
