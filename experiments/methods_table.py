@@ -6,6 +6,7 @@ Without the flag it only says whether the page is up to date.
 
 import argparse
 import pathlib
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -87,6 +88,9 @@ def _section(method: Method, results: Sequence[Result]) -> list[str]:
   configs = configs_of(method)
   if configs:
     lines.append(f"- Configs: {_code(configs)}")
+  if method.switch:
+    flags = shlex.join(f"--config.{field}" for field in method.switch)
+    lines.append(f"- In `experiments.rlvr`: `{flags}`")
   lines.append(f"- Tests: {_code(method.tests)}")
   lines.append(f"- Shown by them: {method.shown}")
   if method.differs:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import (
+    rlvr_evaluation,
     rlvr_learner,
     rlvr_measures,
     rlvr_policy,
@@ -152,7 +153,7 @@ class HostProgram:
 def make_evaluate(
     setup: Setup, mesh: jax.sharding.Mesh, held_out, trusted: Callable
 ) -> Callable:
-  """`rlvr_programs.make_evaluate` by sampling: what the trusted verifier says.
+  """`rlvr_evaluation.make_evaluate` by sampling, as a text verifier says.
 
   Every call draws with the same key, so that curves are comparable.
   """
@@ -173,7 +174,7 @@ def make_evaluate(
     leading = rollouts.truncated.shape[:2]
     repeat = lambda x: np.broadcast_to(x, leading + x.shape)
     reward = trusted(jax.tree.map(repeat, held_out), rollouts).reward
-    return rlvr_programs.by_sample(
+    return rlvr_evaluation.by_sample(
         jax.tree.map(jnp.asarray, reward), problems.kinds, setup.config
     )
 

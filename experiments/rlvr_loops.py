@@ -11,16 +11,17 @@ import ml_collections as mlc
 from jaxtyping import PyTree
 
 from experiments import (
-  rlvr_agents,
-  rlvr_async,
-  rlvr_curricula,
-  rlvr_host,
-  rlvr_measures,
-  rlvr_policy,
-  rlvr_programs,
-  tasks,
-  verifying,
-  warm_up,
+    rlvr_agents,
+    rlvr_async,
+    rlvr_curricula,
+    rlvr_evaluation,
+    rlvr_host,
+    rlvr_measures,
+    rlvr_policy,
+    rlvr_programs,
+    tasks,
+    verifying,
+    warm_up,
 )
 from rewardjax.training import loop, mesh
 from rewardjax.training.checkpoints import Checkpointer
@@ -82,7 +83,7 @@ def train(run: Run, stage: Stage) -> loop.LoopResult:
 def run_warm_up(run: Run, setup: rlvr_policy.Setup) -> loop.LoopResult:
   """Supervised training of all seeds, shared by the arms."""
   chunk = loop.make_chunk(jax.vmap(warm_up.make_step(setup)))
-  evaluate = jax.vmap(rlvr_programs.make_success(setup, run.held_out))
+  evaluate = jax.vmap(rlvr_evaluation.make_success(setup, run.held_out))
 
   def program(states, problems):
     states, metrics = chunk(states, problems)
@@ -167,7 +168,7 @@ def make_evaluate(run: Run, setup: rlvr_policy.Setup, verifiers) -> Callable:
   """Accuracy `[A, S]` on held-out problems, by the trusted verifier."""
   trusted = setup.config.verifier.trusted
   if trusted == "tokens":
-    return rlvr_programs.make_evaluate(setup, run.held_out)
+    return rlvr_evaluation.make_evaluate(setup, run.held_out)
   return rlvr_host.make_evaluate(
       setup, run.meshes.learner, run.held_out, verifiers[trusted]
   )

@@ -73,6 +73,7 @@ METHODS = (
             "core.reduction.sequence_sum_mean",
         ),
         tests=(*_RECIPE_TESTS, "tests/advantages/test_temporal.py"),
+        switch=("recipe.name=reinforce",),
         shown=f"{_EQUAL} Unbiased by enumeration.",
     ),
     Method(
@@ -87,6 +88,7 @@ METHODS = (
             "core.reduction.token_mean",
         ),
         tests=(*_RECIPE_TESTS, "tests/core/test_masking.py"),
+        switch=("recipe.name=reinforce_pp",),
         shown=f"{_EQUAL} Whitening leaves padding out.",
     ),
     Method(
@@ -101,6 +103,7 @@ METHODS = (
             "core.reduction.token_mean",
         ),
         tests=(*_RECIPE_TESTS, _GROUP_TEST),
+        switch=("recipe.name=reinforce_pp_baseline",),
         shown=_EQUAL,
     ),
     Method(
@@ -115,6 +118,7 @@ METHODS = (
             "core.reduction.sequence_mean",
         ),
         tests=(*_RECIPE_TESTS, _GROUP_TEST, _SURROGATE_TEST),
+        switch=("recipe.name=rloo",),
         shown=f"{_EQUAL} Unbiased by enumeration for two or more.",
         differs=(
             "Clips the ratio; at the policy that sampled this changes nothing."
@@ -133,6 +137,7 @@ METHODS = (
             "core.reduction.sequence_mean",
         ),
         tests=(*_RECIPE_TESTS, _GROUP_TEST, _SURROGATE_TEST),
+        switch=("recipe.name=grpo",),
         shown=(
             f"{_EQUAL} Unmoved by scale and offset of the rewards; "
             "prompts are weighted by their success rate as enumeration says."
@@ -156,6 +161,7 @@ METHODS = (
             "core.reduction.fixed_length_mean",
         ),
         tests=(*_RECIPE_TESTS, _GROUP_TEST, "tests/core/test_reduction.py"),
+        switch=("recipe.name=dr_grpo",),
         shown=_EQUAL,
     ),
     Method(
@@ -175,6 +181,7 @@ METHODS = (
             "tests/advantages/test_dynamic_sampling.py",
             "tests/shaping/test_length.py",
         ),
+        switch=("recipe.name=dapo",),
         shown=(
             f"{_EQUAL} Groups are judged by the outcome, before the "
             "length penalty."
@@ -194,6 +201,7 @@ METHODS = (
             "core.reduction.sequence_mean",
         ),
         tests=(*_RECIPE_TESTS, _SURROGATE_TEST),
+        switch=("recipe.name=gspo",),
         shown=_EQUAL,
     ),
     Method(
@@ -207,6 +215,7 @@ METHODS = (
             "core.reduction.token_mean",
         ),
         tests=(*_RECIPE_TESTS, _SURROGATE_TEST),
+        switch=("recipe.name=cispo",),
         shown=f"{_EQUAL} No token loses its gradient.",
     ),
     Method(
@@ -267,6 +276,7 @@ METHODS = (
             "tests/advantages/test_temporal.py",
             "tests/objectives/test_value.py",
         ),
+        switch=("recipe.name=ppo",),
         shown=f"{_EQUAL} Observation tokens never leak into GAE.",
     ),
     Method(

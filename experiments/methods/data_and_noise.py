@@ -22,6 +22,16 @@ METHODS: tuple[Method, ...] = (
             "tests/data/test_traces.py",
             "tests/data/test_traced_integers.py",
         ),
+        switch=(
+            "task.name=traced_integers",
+            'task.kinds=("sum","sort")',
+            "task.tokenizer=byte",
+            "task.answer_mark==",
+            "task.traced.noise=static",
+            "task.traced.intensity=0.1",
+            "task.prompt_length=16",
+            "task.answer_length=32",
+        ),
         shown=(
             "Every program is right on every input; dynamic noise reaches the "
             "answer at the rate of its closed form; static noise at full "
@@ -66,6 +76,12 @@ METHODS: tuple[Method, ...] = (
             "tests/rewards/test_text.py",
             "tests/diagnostics/test_leakage.py",
             "tests/experiments/test_studies_learning.py",
+        ),
+        switch=(
+            "task.max_operations=3",
+            "task.prompt_length=24",
+            "task.answer_length=12",
+            "reward.name=random",
         ),
         shown=(
             "Answers are exact fractions; problem i does not depend on order, "
@@ -220,6 +236,7 @@ METHODS: tuple[Method, ...] = (
             "data.curricula.stage_at",
         ),
         tests=("tests/data/test_curricula.py",),
+        switch=("curriculum.name=ucb",),
         shown=(
             "The paper's scores and weights; ring buffers hold exactly the "
             "last samples, also where a batch holds more than a window; "

@@ -29,6 +29,7 @@ METHODS: tuple[Method, ...] = (
             "tests/policies/test_laws.py",
             _RECIPE_TEST,
         ),
+        switch=("recipe.name=lp_reg",),
         shown=(
             f"{_EQUAL} On one batch a protected token comes to rest at the "
             "ratio that the closed form says, where the clipped loss drives "
@@ -66,6 +67,7 @@ METHODS: tuple[Method, ...] = (
             "tests/diagnostics/test_pass_at_k.py",
             _RECIPE_TEST,
         ),
+        switch=("recipe.name=unlikeliness",),
         shown=(
             f"{_EQUAL} Groups of right answers keep a gradient, towards the "
             "rare ones."
@@ -87,6 +89,7 @@ METHODS: tuple[Method, ...] = (
             "recipes.policy_gradient.rloo",
         ),
         tests=("tests/diagnostics/test_mass_balance.py",),
+        switch=("sampling.group_size=64",),
         shown=(
             "Equal to the derivative of the exact update for every sample of "
             "a small policy; the term of unsampled items is the only one "
@@ -111,6 +114,7 @@ METHODS: tuple[Method, ...] = (
             "advantages.distribution.exploration_temperature",
         ),
         tests=("tests/advantages/test_distribution.py", _RECIPE_TEST),
+        switch=("recipe.name=dcpo",),
         shown=(
             f"{_EQUAL} The pull is the tempered policy less the policy, by "
             "enumeration; at the target entropy it is GRPO."
@@ -174,6 +178,7 @@ METHODS: tuple[Method, ...] = (
             "tests/reward_models/test_outcome.py",
             _RECIPE_TEST,
         ),
+        switch=("recipe.name=oreal",),
         shown=(
             f"{_EQUAL} Best of N is the optimum of a KL-regularised policy; "
             "scores of right and wrong samples balance by the pass rate."
@@ -210,6 +215,7 @@ METHODS: tuple[Method, ...] = (
             "tests/rewards/test_consistency.py",
             _RECIPE_TEST,
         ),
+        switch=("recipe.name=stable_reinforce",),
         shown=(
             f"{_EQUAL} A log-ratio of 800 leaves loss and gradient finite. "
             "With statistics of one group its only success would be dropped "
@@ -238,6 +244,7 @@ METHODS: tuple[Method, ...] = (
             "training.meta.next_weight",
         ),
         tests=("tests/training/test_meta.py", _RECIPE_TEST),
+        switch=("recipe.name=amft",),
         shown=(
             f"{_EQUAL} The slope of the weight equals finite differences "
             "through Adam; for plain descent it is the closed form."

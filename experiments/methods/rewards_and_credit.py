@@ -24,6 +24,7 @@ METHODS = (
             "tests/recipes/test_likelihood.py",
             _STEP_TESTS,
         ),
+        switch=("reward.name=likelihood", "reward.likelihood=log_prob"),
         shown=(
             "For all five kinds score term and direct term together are the "
             "exact gradient of the expected likelihood, by listing all "
@@ -56,6 +57,13 @@ METHODS = (
             "tests/recipes/test_likelihood.py",
             "tests/advantages/test_running.py",
             _STEP_TESTS,
+        ),
+        switch=(
+            "reward.name=likelihood",
+            "reward.debias=True",
+            "beside.format.weight=0.1",
+            "credit.estimator=standardized",
+            "surrogate.clip_high=0.27",
         ),
         shown=(
             f"{_EQUAL} One bad token costs a mean probability at most its "
@@ -109,6 +117,7 @@ METHODS = (
             "shaping.transforms.gate_levels",
         ),
         tests=("tests/shaping/test_transforms.py", _STEP_TESTS),
+        switch=("beside.form.weight=0.5", "beside.form.gate=reached"),
         shown=(
             f"{_EQUAL} A threshold of minus infinity is direct accumulation, "
             "of infinity the outcome alone; equality opens the gate."
@@ -155,6 +164,7 @@ METHODS = (
             "shaping.transforms.tier",
         ),
         tests=("tests/shaping/test_transforms.py",),
+        switch=("verifier.name=closeness", "shaping.tiers=4"),
         shown=(
             "Tiers round up and keep the order; one tier is a pass, many are "
             "the score. Quarters of a count are exact integers."
@@ -179,6 +189,11 @@ METHODS = (
             "tests/rewards/test_tool_calls.py",
             "tests/rewards/test_schemas.py",
             "tests/data/test_task_builders.py",
+        ),
+        switch=(
+            "task.name=jsonl",
+            "verifier.name=tool_calls",
+            "verifier.trusted=tool_calls",
         ),
         shown=(
             "The scores of the released reward on its cases, from -3 to 3; "
@@ -215,6 +230,11 @@ METHODS = (
             "tests/data/test_transit.py",
             "tests/data/test_task_builders.py",
         ),
+        switch=(
+            "task.name=jsonl",
+            "verifier.name=routes",
+            "verifier.trusted=routes",
+        ),
         shown=(
             "Released scores of shortest routes with 0, 1 and 2 transfers; "
             "generated routes are right and have the fewest legs, by trying "
@@ -244,6 +264,11 @@ METHODS = (
             "tests/rewards/test_agreement.py",
             "tests/search/test_voting.py",
             _STEP_TESTS,
+        ),
+        switch=(
+            "reward.name=twin",
+            "task.rewording=swapped",
+            "credit.estimator=standardized",
         ),
         shown=(
             f"{_EQUAL} Answers that cannot be read neither vote nor match; "
@@ -332,6 +357,7 @@ METHODS = (
             "tests/noise/test_group_noise.py",
             "tests/shaping/test_transforms.py",
         ),
+        switch=("beside.form.weight=0.1", "beside.form.gate=missed"),
         shown=(
             "A flipped group has the opposite advantages; noise drawn per "
             "sample averages inside a group, noise per group does not: exact "
@@ -370,6 +396,11 @@ METHODS = (
             "tests/shaping/test_aggregation.py",
             "tests/advantages/test_running.py",
             _STEP_TESTS,
+        ),
+        switch=(
+            "shaping.combine=normalized",
+            "beside.format.weight=0.5",
+            "credit.estimator=none",
         ),
         shown=(
             f"{_EQUAL} Scales of components do not matter; a missing one adds "

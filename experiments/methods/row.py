@@ -16,6 +16,7 @@ class Method(NamedTuple):
   differs: where it is not the paper's, and why.
   configs: files beyond those found by the slug.
   results: prefixes of further result files that belong here.
+  switch: fields of a config of `experiments.rlvr` that switch it on there.
   """
 
   slug: str
@@ -27,3 +28,4 @@ class Method(NamedTuple):
   differs: str = ""
   configs: tuple[str, ...] = ()
   results: tuple[str, ...] = ()
+  switch: tuple[str, ...] = ()

@@ -1,6 +1,10 @@
+import ast
+import shlex
+
 import pytest
 
-from experiments import methods_table
+from configs.rlvr import base
+from experiments import methods_table, rlvr_config
 from experiments.methods import METHODS, Method
 from experiments.results import Result, Row
 
@@ -76,3 +80,28 @@ def test_configs_are_found_by_slug_and_then_as_listed(tmp_path):
   row = ROWS[0]._replace(configs=("configs/rlvr/aa.py", "configs/x.py"))
   expected = ["configs/noise_study/aa.py", "configs/rlvr/aa.py", "configs/x.py"]
   assert methods_table.configs_of(row, tmp_path) == expected
+
+
+def read(text):
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return text
+
+
+@pytest.mark.parametrize(
+    "method", [x for x in METHODS if x.switch], ids=lambda x: x.slug
+)
+def test_what_switches_a_method_on_is_a_valid_config(method):
+  config = base.get_config()
+  for field in method.switch:
+    path, _, value = field.partition("=")
+    *parents, name = path.split(".")
+    section = config
+    for parent in parents:
+      section = section[parent]
+    assert name in section
+    section[name] = read(value)
+  rlvr_config.arm_configs(config)
+  flags = [f"--config.{field}" for field in method.switch]
+  assert shlex.join(flags) in methods_table.render((method,), {})

@@ -231,3 +231,10 @@ def test_a_workdir_belongs_to_one_config(tmp_path):
   other = tiny(optimizer=dict(learning_rate=0.5))
   with pytest.raises(ValueError, match=r"config\.optimizer\.learning_rate"):
     rlvr_config.claim_workdir(other, tmp_path)
+
+
+def test_a_reward_beside_the_verdict_makes_its_scale_matter():
+  config = constant_rates.get_config("tiny")
+  config.beside.format.weight = 0.1
+  arms = rlvr_config.arm_configs(config)
+  assert rlvr_config.no_op_reason(arms["backward"]) is None

@@ -7,6 +7,7 @@ import pytest
 
 from experiments import (
     rlvr_agents,
+    rlvr_evaluation,
     rlvr_programs,
     rlvr_report,
     tasks,
@@ -105,7 +106,7 @@ def test_programs_take_the_model_as_an_argument(checkpoint, data_dir):
   problems = next(task.batches(seed=0, num_seeds=2, batch_size=4))
   chunk = jax.tree.map(lambda x: x[None], problems)
   held_out = jax.tree.map(lambda x: x[0], problems)
-  evaluate = rlvr_programs.make_evaluate(setup, held_out)
+  evaluate = rlvr_evaluation.make_evaluate(setup, held_out)
   program = rlvr_programs.make_program(setup, evaluate)
   traced = jax.make_jaxpr(program)(agents, chunk, setup.frozen)
   weights = jax.tree.leaves(setup.frozen)
@@ -142,3 +143,21 @@ def test_a_criterion_may_ask_for_a_rise(adapted, low, high, passed):
   assert rlvr_report.has_passed(config.criterion, summary) is None
   config.criterion.update(arm="arm", over="start", low=low, high=high)
   assert rlvr_report.has_passed(config.criterion, summary) is passed
+
+
+@pytest.mark.slow
+def test_rewards_without_a_verifier_teach_a_pretrained_model(go):
+  """Likelihoods through adapters, votes by number, form, kinds by a bandit."""
+  rows, _ = go(
+      reward=dict(name="likelihood", debias=True, votes="numbers"),
+      beside=dict(
+          form=dict(weight=0.1, gate="missed"), majority=dict(weight=0.5)
+      ),
+      curriculum=dict(name="ucb"),
+      sampling=dict(temperature=0.7, halvings=1),
+  )
+  last = rows[-1]
+  for name in ("loss", "beside/form", "beside/majority", "accuracy"):
+    assert np.all(np.isfinite(last[f"arm/{name}"]))
+  assert np.all(np.asarray(last["arm/reward"]) >= 0)
+  assert np.all(np.asarray(last["arm/reference_kl"]) > 0)

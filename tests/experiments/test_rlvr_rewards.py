@@ -1,13 +1,17 @@
 """What the policy may be paid for, stage by stage, against plain loops."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
-from configs.rlvr import base
+from configs.rlvr import base, smollm2
 from experiments import (
     rlvr_config,
+    rlvr_curricula,
     rlvr_learner,
     rlvr_measures,
     rlvr_policy,
@@ -17,6 +21,8 @@ from experiments import (
 )
 from experiments.tasks import Problems
 from rewardjax.models import transformer
+from rewardjax.training import mesh as meshes
+from rewardjax.training.state import init_state
 from rewardjax.types import Reward, Rollouts
 
 STOP, MARK = 5, 4
@@ -228,6 +234,25 @@ def test_a_dropped_group_loses_what_stands_beside_it():
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        dict(reward=dict(name="likelihood", debias=True)),
+        dict(reward=dict(name="majority", votes="numbers")),
+        dict(reward=dict(name="twin"), task=dict(rewording="Tell me: {}")),
+        dict(verifier=dict(name="closeness"), shaping=dict(tiers=4)),
+        dict(beside=dict(form=dict(weight=0.1, gate="missed"))),
+        dict(curriculum=dict(name="stages", boundaries=(5,))),
+    ],
+    ids=lambda x: next(iter(x)),
+)
+def test_each_can_be_switched_on_for_smollm2(changes):
+  config = smollm2.get_config("tiny")
+  config.correction.update(dict(name="none", rates="noise"))
+  config.update(changes)
+  assert rlvr_config.arm_configs(config)
+
+
+@pytest.mark.parametrize(
     "changes, message",
     [
         (
@@ -293,3 +318,33 @@ def test_wrong_values_name_their_field(changes, message):
   with pytest.raises(ValueError, match=message) as error:
     config_of(**changes)
   assert "\n" not in str(error.value)
+
+
+def test_two_devices_find_what_one_does():
+  """Choice, samples, likelihoods and pairs do not know where they lie."""
+  kinds = dict(kinds=("add", "subtract"))
+  setup = setup_of(
+      reward=dict(name="likelihood"),
+      beside=dict(majority=dict(weight=0.5)),
+      curriculum=dict(name="ucb"),
+      task=kinds | dict(answer_length=4),
+  )
+  problems, _ = samples()
+  # Four places with two candidates each.
+  problems = jax.tree.map(lambda x: jnp.concatenate([x] * 4), problems)
+  train = init_state(params_of(), optax.sgd(0.1))
+  agent = rlvr_learner.Agent(
+      jnp.array(0), train, (), None, jax.random.key(1),
+      rlvr_curricula.init(setup.config),
+  )  # fmt: skip
+  gather = jax.jit(rlvr_programs.make_gather(setup))
+  one = gather(agent, problems)
+  mesh = meshes.make_mesh(data=2, devices=jax.devices()[:2])
+  rows = jax.device_put(problems, meshes.batch_sharding(mesh))
+  agent = jax.device_put(agent, NamedSharding(mesh, PartitionSpec()))
+  two = jax.jit(meshes.within(mesh, rlvr_programs.make_gather(setup)))(
+      agent, rows
+  )
+  chex.assert_trees_all_close(two, one, rtol=1e-5, atol=1e-6)
+  assert one.problems.kinds.shape == (4,)
+  assert one.seen.beside.value.shape == (4, 4, 1)

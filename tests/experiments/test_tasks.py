@@ -119,6 +119,7 @@ def test_wrong_traces_name_their_field(data_dir, changes, message):
     traced(data_dir, **changes)
 
 
+@pytest.mark.slow
 def test_twins_with_working_and_text_read_on_the_host(
     tmp_path, data_dir, monkeypatch
 ):
