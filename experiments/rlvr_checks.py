@@ -6,7 +6,13 @@ from typing import get_args
 import jax
 import ml_collections as mlc
 
-from experiments import rlvr_recipes, rlvr_stages, tasks, verifying
+from experiments import (
+    rlvr_recipe_calls,
+    rlvr_recipes,
+    rlvr_stages,
+    tasks,
+    verifying,
+)
 from experiments.choices import choose
 from rewardjax.advantages import off_policy
 from rewardjax.core import checks
@@ -71,7 +77,7 @@ def check(config: mlc.ConfigDict) -> None:
   _check_pass_at(config)
   for field in ("appeals.fraction", "appeals.audit_fraction", "appeals.decay"):
     checks.probability("config", **{field: field_at(config, field)})
-  rlvr_recipes.check(config)
+  rlvr_recipe_calls.check(config)
   if {config.verifier.name, config.verifier.trusted} & {"trl", "tunix"}:
     verifying.user_function(config.verifier.function)
   _check_pretrained(config)
