@@ -9,6 +9,7 @@ import ml_collections as mlc
 from experiments import (
     rlvr_curricula,
     rlvr_measures,
+    rlvr_recipe_calls,
     rlvr_recipes,
     rlvr_rewards,
     rlvr_stages,
@@ -80,7 +81,7 @@ def check(config: mlc.ConfigDict) -> None:
   _check_pass_at(config)
   for field in ("appeals.fraction", "appeals.audit_fraction", "appeals.decay"):
     checks.probability("config", **{field: field_at(config, field)})
-  rlvr_recipes.check(config)
+  rlvr_recipe_calls.check(config)
   if {config.verifier.name, config.verifier.trusted} & {"trl", "tunix"}:
     verifying.user_function(config.verifier.function)
   rlvr_rewards.check(config)

@@ -9,7 +9,7 @@ import pathlib
 
 import ml_collections as mlc
 
-from experiments import rlvr_checks, rlvr_measures, rlvr_recipes
+from experiments import rlvr_checks, rlvr_measures, rlvr_recipe_calls
 from experiments.rlvr_checks import field_at
 from rewardjax.noise import corrections
 from rewardjax.training.logging import jsonable, write_atomically
@@ -63,7 +63,7 @@ def group_arms(
   for name, arm in arms.items():
     rest = {k: v for k, v in arm.to_dict().items() if k not in CHEAP}
     # Another forward pass is not cheap, and a critic has weights of its own.
-    needs = rlvr_recipes.needs(arm)._asdict()
+    needs = rlvr_recipe_calls.needs(arm)._asdict()
     key = json.dumps(jsonable(rest | {"needs": needs}))
     groups.setdefault(key, {})[name] = arm
   return list(groups.values())

@@ -14,7 +14,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from experiments import rlvr_recipes, rlvr_rewards, rlvr_stages
+from experiments import (
+    rlvr_recipe_calls,
+    rlvr_recipes,
+    rlvr_rewards,
+    rlvr_stages,
+)
 from experiments.rlvr_policy import Setup
 from experiments.rlvr_recipes import Scored, Trained
 from rewardjax.core.masking import Mean
@@ -58,7 +63,7 @@ def law_of_arm(setup: Setup, arm, rollouts: Rollouts, reward: Reward):
 
   def make_branch(config):
     def branch(rollouts, reward):
-      law = rlvr_recipes.law(config, rollouts, reward, setup.law)
+      law = rlvr_recipe_calls.law(config, rollouts, reward, setup.law)
       return jnp.asarray(law.temperature, float), jnp.asarray(law.min_p, float)
 
     return branch
@@ -76,9 +81,8 @@ def credit_of_arm(
   """
 
   def make_branch(config):
-    assign = rlvr_stages.credit
-    if rlvr_recipes.of(config) is not None:
-      assign = rlvr_recipes.credit
+    named = rlvr_recipes.of(config) is not None
+    assign = (rlvr_recipe_calls if named else rlvr_stages).credit
 
     def branch(rollouts, reward, seen, scored):
       shaped = rlvr_rewards.total(reward, seen, rollouts, config)
@@ -96,8 +100,8 @@ def credit_of_arm(
 
 
 def _loss(config, *args):
-  recipe = rlvr_recipes.of(config) is not None
-  return (rlvr_recipes.loss if recipe else rlvr_stages.loss)(config, *args)
+  named = rlvr_recipes.of(config) is not None
+  return (rlvr_recipe_calls if named else rlvr_stages).loss(config, *args)
 
 
 def loss_of_arm(
@@ -131,7 +135,7 @@ def metric_names(config) -> frozenset[str]:
   rollouts = Rollouts(
       prompts, mask, jnp.zeros((1, 2, 2), int), flags, values, flags[..., 0]
   )
-  needs = rlvr_recipes.needs(config)
+  needs = rlvr_recipe_calls.needs(config)
   scored = Scored(*(values if needed else None for needed in needs[1:3]))
   critic = (values, values) if needs.critic else (None, None)
   credit = Credit(values, flags, *critic, flags)

@@ -123,11 +123,12 @@ def make_loss_fn(setup: Setup, arm: Int[Array, ""]):
 
 def observe(setup: Setup, arm, key, truth: Reward, kinds) -> Reward:
   """What the arm's simulated liar says of the samples."""
-  branches = [
-      partial(rlvr_stages.observe, options=o.noise, num_kinds=len(o.task.kinds))
-      for o in setup.arms.values()
-  ]
-  return jax.lax.switch(arm, branches, key, truth, kinds)
+  make = lambda config: partial(
+      rlvr_stages.observe,
+      options=config.noise,
+      num_kinds=len(config.task.kinds),
+  )
+  return rlvr_halves.switch(setup, arm, ("noise",), make, key, truth, kinds)
 
 
 def judge(setup: Setup, arm, key, found: Found, rollouts, kinds):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import ml_collections as mlc
 from jaxtyping import Array, Float, Key, PyTree
 
-from experiments import rlvr_recipes
+from experiments import rlvr_recipe_calls, rlvr_recipes
 from experiments.tasks import Problems
 from rewardjax.core import mapping, packing
 from rewardjax.models import (
@@ -58,7 +58,7 @@ class Setup(NamedTuple):
   @property
   def needs(self) -> rlvr_recipes.Needs:
     """What has to be computed for every arm of this program."""
-    return rlvr_recipes.needs(self.config)
+    return rlvr_recipe_calls.needs(self.config)
 
   @property
   def value_head(self) -> heads.ValueHead | None:

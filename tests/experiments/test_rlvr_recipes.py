@@ -14,6 +14,7 @@ from experiments import (
     rlvr,
     rlvr_config,
     rlvr_halves,
+    rlvr_recipe_calls,
     rlvr_recipes,
     rlvr_report,
 )
@@ -89,9 +90,9 @@ def test_both_halves_are_the_whole_recipe(name, batch):
   """The table names the credit half that the paper's own function uses."""
   rollouts, reward, scored, trained = batch
   config, recipe = arm(name), RECIPES[name]
-  credit = rlvr_recipes.credit(config, rollouts, reward, scored)
-  halves = lambda x: rlvr_recipes.loss(config, rollouts, credit, scored, x)
-  options = rlvr_recipes.options_of(config)
+  credit = rlvr_recipe_calls.credit(config, rollouts, reward, scored)
+  halves = lambda x: rlvr_recipe_calls.loss(config, rollouts, credit, scored, x)
+  options = rlvr_recipe_calls.options_of(config)
 
   def whole(x):
     data = {
@@ -123,10 +124,10 @@ def test_both_halves_are_the_whole_recipe(name, batch):
 def test_microbatches_add_up(name, batch):
   rollouts, reward, scored, trained = batch
   config = arm(name)
-  credit = rlvr_recipes.credit(config, rollouts, reward, scored)
+  credit = rlvr_recipe_calls.credit(config, rollouts, reward, scored)
 
   def loss(part):
-    return lambda x: rlvr_recipes.loss(
+    return lambda x: rlvr_recipe_calls.loss(
         config, *jax.tree.map(lambda y: y[part], (rollouts, credit, scored)), x
     )
 
@@ -259,10 +260,10 @@ def test_the_law_of_each_arm(batch):
 
 def test_options_reach_both_halves(batch):
   rollouts, reward, scored, trained = batch
-  run = lambda config: rlvr_recipes.loss(
+  run = lambda config: rlvr_recipe_calls.loss(
       config,
       rollouts,
-      rlvr_recipes.credit(config, rollouts, reward, scored),
+      rlvr_recipe_calls.credit(config, rollouts, reward, scored),
       scored,
       trained,
   )[0].total
@@ -280,7 +281,7 @@ def test_options_reach_both_halves(batch):
 
 
 def test_needs_follow_from_options():
-  needs = lambda *args, **options: rlvr_recipes.needs(arm(*args, **options))
+  needs = lambda name, **options: rlvr_recipe_calls.needs(arm(name, **options))
   assert needs("grpo") == rlvr_recipes.Needs()
   assert needs("grpo", kl_coefficient=0.1).reference
   assert needs("ppo").critic and needs("amft").demonstrations

@@ -1,7 +1,5 @@
 """A tournament of two recipes, end to end, and the numbers it is made of."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -18,6 +16,7 @@ from experiments import (
 )
 from experiments.tournament_statistics import IMPROVES, IQM, REACHED
 from rewardjax.training.figures import Curve
+from tests.experiments.rlvr_runs import rows_of
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +24,16 @@ def played(tmp_path_factory, data_dir):
   """The tiny size: its config, its folder and its summary."""
   workdir = tmp_path_factory.mktemp("tournament")
   config = committed.get_config("tiny")
+  # Who is never right has nothing to learn from.
+  config.task.max_operand = 2
+  config.warm_up.update(num_steps=40, batch_size=16)
   summary = tournament.run(config, workdir, data_dir=data_dir, progress=False)
   return config, workdir, summary
 
 
 def test_it_says_what_the_runs_say(played):
   config, workdir, summary = played
-  last = [json.loads(x) for x in (workdir / "metrics.jsonl").open()][-1]
+  last = rows_of(workdir)[-1]
   assert set(summary.arms) == {
       (recipe, verifier)
       for recipe in ("grpo", "rloo")
