@@ -20,17 +20,22 @@ from experiments import (
     noise_sweep,
     results,
     studies,
+    studies_agents,
     studies_curricula,
     studies_data,
     studies_exploration,
+    studies_flow,
     studies_likelihood,
     studies_mixture,
     studies_noise_and_tiers,
     studies_outcomes,
+    studies_recommender,
     studies_renorm,
+    studies_routes,
     studies_stability,
     studies_steps,
     studies_thoughts,
+    studies_tools,
 )
 from experiments.choices import choose
 
@@ -65,6 +70,11 @@ STUDIES = {
     "lare": studies_curricula.lare,
     "dump_curriculum": studies_curricula.dump_curriculum,
     "soar": studies_curricula.soar,
+    "tool_rl": studies_tools.tool_rl,
+    "multiturn_guide": studies_agents.multiturn_guide,
+    "rewardmap": studies_routes.rewardmap,
+    "rere": studies_recommender.rere,
+    "rlfr": studies_flow.rlfr,
 }
 
 

@@ -1,0 +1,187 @@
+"""What the studies of language models share: a loop, imitation, judged answers.
+
+Everything but `judge` is pure, so that seeds are mapped and steps are scanned.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+
+from rewardjax.core import probability, reduction
+from rewardjax.core.masking import Mean
+from rewardjax.policies import constraints
+from rewardjax.policies.constraints import TokenConstraint
+from rewardjax.rewards.verifiers import verdicts
+from rewardjax.search import tries
+from rewardjax.training.state import init_state
+from rewardjax.training.step import make_train_step
+from rewardjax.types import Rollouts, Status
+
+
+def train(
+    key: Key[Array, ""],
+    params: PyTree,
+    collect: Callable[..., Any],
+    loss: Callable[[PyTree, Any], Mean],
+    measure: Callable[[PyTree, Any], Any] = lambda params, batch: (),
+    *,
+    num_steps: int,
+    learning_rate: float,
+) -> tuple[PyTree, Any]:
+  """One step of Adam on each batch; returns parameters and measurements.
+
+  Args:
+    key: consumed.
+    params: at the start.
+    collect: `(key, params, step) -> batch`, any pytree.
+    loss: `(params, batch) -> Mean`.
+    measure: `(params, batch) -> pytree`, after each step.
+    num_steps: static.
+    learning_rate: of Adam.
+  """
+  optimizer = optax.adam(learning_rate)
+  step = make_train_step(
+      lambda params, batch, key: (loss(params, batch), {}), optimizer
+  )
+
+  def turn(state, inputs):
+    index, key = inputs
+    batch = collect(key, state.params, index)
+    state, _ = step(state, batch, key)
+    return state, measure(state.params, batch)
+
+  inputs = jnp.arange(num_steps), jax.random.split(key, num_steps)
+  state, found = jax.lax.scan(turn, init_state(params, optimizer), inputs)
+  return state.params, found
+
+
+# (params, rollouts) -> logits of every sampled token, `[B, G, T, V]`.
+Logits = Callable[[PyTree, Rollouts], Array]
+
+
+def score(
+    logits: Logits,
+    params: PyTree,
+    rollouts: Rollouts,
+    constraint: TokenConstraint | None = None,
+) -> Float[Array, "B G T"]:
+  """Log-probs of the sampled tokens, as the sampler would have drawn them."""
+  found = logits(params, rollouts)
+  if constraint is not None:
+    fits = constraints.allowed_along(constraint, rollouts.tokens)
+    found = constraints.restrict(found, fits)
+  return probability.token_log_probs(found, rollouts.tokens)
+
+
+class Text(NamedTuple):
+  """Token rows and which of their tokens are real."""
+
+  tokens: Int[Array, "*batch T"]
+  mask: Bool[Array, "*batch T"]
+
+  def rows(self, index: Int[Array, " B"]) -> "Text":
+    """Some of the rows."""
+    return Text(self.tokens[index], self.mask[index])
+
+
+def pack(
+    rows: Sequence[Sequence[int]], width: int, *, left: bool = False
+) -> Text:
+  """Rows padded with 0 to one width, as prompts are if `left`."""
+  tokens = np.zeros((len(rows), width), np.int32)
+  mask = np.zeros(tokens.shape, bool)
+  for i, row in enumerate(rows):
+    place = slice(width - len(row), width) if left else slice(len(row))
+    tokens[i, place], mask[i, place] = row, True
+  return Text(jnp.asarray(tokens), jnp.asarray(mask))
+
+
+def given(prompts: Text, answers: Text) -> Rollouts:
+  """Answers `[B, G, T]` that nobody sampled."""
+  return Rollouts(
+      *prompts,
+      *answers,
+      jnp.zeros(answers.tokens.shape),
+      jnp.zeros(answers.tokens.shape[:2], bool),
+  )
+
+
+def imitate(
+    key: Key[Array, ""],
+    logits: Logits,
+    params: PyTree,
+    draw: Callable[[Array], tuple[Text, Text]],
+    measure: Callable[[PyTree, Any], Any] = lambda params, batch: params,
+    *,
+    num_steps: int,
+    learning_rate: float,
+) -> PyTree:
+  """Supervised training on `draw(key) -> prompts, answers` `[B, T]`.
+
+  Returns what `measure` finds at every step, by default the parameters.
+  """
+
+  def collect(key, params, step):
+    prompts, answers = draw(key)
+    return given(prompts, Text(*(x[:, None] for x in answers)))
+
+  def loss(params, rollouts):
+    log_probs = score(logits, params, rollouts)
+    return reduction.token_mean(-log_probs, rollouts.mask)
+
+  steps = dict(num_steps=num_steps, learning_rate=learning_rate)
+  return train(key, params, collect, loss, measure, **steps)[1]
+
+
+class Judged(NamedTuple):
+  """What a verifier says of every answer to every question.
+
+  trie: the listed answers.
+  scores, right: `[Q, C + 1]`; the last column is of all other answers.
+  """
+
+  trie: tries.Trie
+  scores: Float[Array, "Q C1"]
+  right: Bool[Array, "Q C1"]
+
+  def look_up(self, questions: Int[Array, " B"], rollouts: Rollouts):
+    """Scores and whether each is right, `[B, G]`."""
+    found = tries.items_of(self.trie, rollouts.tokens, rollouts.mask)
+    # -1, what is not listed, reads the last column.
+    place = questions[:, None], found
+    return self.scores[place], self.right[place]
+
+
+def judge(
+    verifier: Callable[..., list],
+    answers: Sequence[Sequence[int]],
+    texts: Sequence[Sequence[str]],
+    references: Sequence[str],
+    *,
+    vocab_size: int,
+) -> Judged:
+  """Asks a text verifier once about every pair of question and answer.
+
+  Args:
+    verifier: `(prompts, completions, references) -> verdicts`.
+    answers: every token row that can be read; none may begin another.
+    texts: for each question what the answers say, and then what any other
+      row says.
+    references: one per question.
+    vocab_size: of the tokens.
+  """
+  shape = len(references), len(answers) + 1
+  said = [text for row in texts for text in row]
+  asked = [reference for reference in references for _ in range(shape[1])]
+  found = verifier([""] * len(said), said, asked)
+  right = np.array([x.status == Status.CORRECT for x in found])
+  return Judged(
+      tries.prefix_trie(answers, vocab_size=vocab_size),
+      verdicts.to_reward(found, shape, unparsable=0.0).value,
+      jnp.asarray(right).reshape(shape),
+  )
