@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments import agents
 from experiments import studies_tables as tables
-from experiments.studies import Curves, Study, mean_row
+from experiments.studies import Study, mean_row
 from rewardjax.environments import quests
 from rewardjax.environments.quests import Quest, Sizes
 
@@ -112,14 +112,12 @@ def multiturn_guide(
       rows,
       {
           "success": tables.curves(lines, "success"),
-          "budget": Curves(
-              np.arange(1, learning["num_steps"] + 1),
-              bought,
-              "step after the demonstrations", "success",
+          "budget": tables.curves(bought, "success")._replace(
+              x_label="step after the demonstrations"
           ),
       },
       f"Success is that of the samples, means over {window} steps. A "
-      "demonstration costs as "
-      f"much as {budget['price']:g} sampled episodes; the figure goes on beyond the "
-      "budget. Means over seeds with 95 % Student-t intervals.",
+      f"demonstration costs as much as {budget['price']:g} sampled episodes; "
+      "the figure goes on beyond the budget. Means over seeds with 95 % "
+      "Student-t intervals.",
   )
