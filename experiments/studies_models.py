@@ -1,6 +1,6 @@
-"""What the studies of language models share: a loop, imitation, judged answers.
+"""What the studies of language models share: a loop, scores, imitation.
 
-Everything but `judge` is pure, so that seeds are mapped and steps are scanned.
+Everything but `pack` is pure, so that seeds are mapped and steps are scanned.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,11 +16,9 @@ from rewardjax.core import probability, reduction
 from rewardjax.core.masking import Mean
 from rewardjax.policies import constraints
 from rewardjax.policies.constraints import TokenConstraint
-from rewardjax.rewards.verifiers import verdicts
-from rewardjax.search import tries
 from rewardjax.training.state import init_state
 from rewardjax.training.step import make_train_step
-from rewardjax.types import Rollouts, Status
+from rewardjax.types import Rollouts
 
 
 def train(
@@ -136,52 +134,3 @@ def imitate(
 
   steps = dict(num_steps=num_steps, learning_rate=learning_rate)
   return train(key, params, collect, loss, measure, **steps)[1]
-
-
-class Judged(NamedTuple):
-  """What a verifier says of every answer to every question.
-
-  trie: the listed answers.
-  scores, right: `[Q, C + 1]`; the last column is of all other answers.
-  """
-
-  trie: tries.Trie
-  scores: Float[Array, "Q C1"]
-  right: Bool[Array, "Q C1"]
-
-  def look_up(self, questions: Int[Array, " B"], rollouts: Rollouts):
-    """Scores and whether each is right, `[B, G]`."""
-    found = tries.items_of(self.trie, rollouts.tokens, rollouts.mask)
-    # -1, what is not listed, reads the last column.
-    place = questions[:, None], found
-    return self.scores[place], self.right[place]
-
-
-def judge(
-    verifier: Callable[..., list],
-    answers: Sequence[Sequence[int]],
-    texts: Sequence[Sequence[str]],
-    references: Sequence[str],
-    *,
-    vocab_size: int,
-) -> Judged:
-  """Asks a text verifier once about every pair of question and answer.
-
-  Args:
-    verifier: `(prompts, completions, references) -> verdicts`.
-    answers: every token row that can be read; none may begin another.
-    texts: for each question what the answers say, and then what any other
-      row says.
-    references: one per question.
-    vocab_size: of the tokens.
-  """
-  shape = len(references), len(answers) + 1
-  said = [text for row in texts for text in row]
-  asked = [reference for reference in references for _ in range(shape[1])]
-  found = verifier([""] * len(said), said, asked)
-  right = np.array([x.status == Status.CORRECT for x in found])
-  return Judged(
-      tries.prefix_trie(answers, vocab_size=vocab_size),
-      verdicts.to_reward(found, shape, unparsable=0.0).value,
-      jnp.asarray(right).reshape(shape),
-  )

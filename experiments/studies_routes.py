@@ -9,16 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import studies_answers as answers
 from experiments import studies_models as models
 from experiments import studies_speller as speller
 from experiments import studies_tables as tables
 from experiments.studies import Study
 from rewardjax.data import curricula, transit
-from rewardjax.policies import decoding
-from rewardjax.recipes import policy_gradient
 from rewardjax.rewards import routes
 from rewardjax.rewards.verifiers import text
-from rewardjax.types import Reward
 
 LENGTH = 4  # tokens of an answer: two legs of a line and a station each
 SERVED, COUNT, ROUTE = range(3)  # kinds of questions
@@ -113,17 +111,17 @@ def _routes(city: transit.TransitMap, words: Vocabulary) -> list[Question]:
 
 
 def _judge(verifier, words, questions):
-  answers = words.answers()
+  listed = words.answers()
   said = functools.cache(
-      lambda start: [*(words.text(x, start) for x in answers), "?"]
+      lambda start: [*(words.text(x, start) for x in listed), "?"]
   )
-  return models.judge(
-      verifier, answers, [said(q.start) for q in questions],
+  return answers.judge(
+      verifier, listed, [said(q.start) for q in questions],
       [q.reference for q in questions], vocab_size=words.size,
   )
 
 
-def _join(easy: models.Judged, whole: models.Judged) -> models.Judged:
+def _join(easy: answers.Judged, whole: answers.Judged) -> answers.Judged:
   """Easy questions have no parts: 10 or 0, as much as a whole route."""
   scores = jnp.concatenate([10 * easy.scores, whole.scores])
   return whole._replace(
@@ -149,8 +147,7 @@ def _right_answers(words, judged, rows):
 
 
 def rewardmap(
-    *, seed, num_seeds, city, width, boundaries, batch_size, group_size,
-    num_steps, learning_rate, margin,
+    *, seed, num_seeds, city, width, boundaries, learning, margin
 ) -> Study:
   """GRPO on planning alone, against partial credit, stages, and both."""
   city = transit.make_map(**city)
@@ -169,7 +166,7 @@ def rewardmap(
       asked.rows(planning), _right_answers(words, judged, planning)
   )
 
-  def success(params, batch):
+  def success(params, _):
     """The exact chance of any right route, over all planning questions."""
     log_probs = models.score(speller.logits, params, known)
     chance = jnp.exp(jnp.sum(jnp.where(known.mask, log_probs, 0.0), -1))
@@ -180,30 +177,18 @@ def rewardmap(
     judged, staged = arm
     init_key, key = jax.random.split(key)
 
-    def collect(key, params, step):
-      row_key, key = jax.random.split(key)
+    def chances(step):
       stage = curricula.stage_at(step, boundaries)
-      stage = jnp.where(staged, stage, PLANNING)
-      chances = curricula.stage_weights(stage, weights)
-      rows = curricula.draw_sources(row_key, chances, batch_size)
-      rollouts = decoding.sample(
-          key, speller.decoder(), params, *asked.rows(rows),
-          num_samples=group_size, max_new_tokens=LENGTH, stop_tokens=(0,),
+      return curricula.stage_weights(
+          jnp.where(staged, stage, PLANNING), weights
       )
-      scores, right = judged.look_up(rows, rollouts)
-      return rollouts, Reward(scores, jnp.ones(right.shape, bool))
-
-    def loss(params, batch):
-      log_probs = models.score(speller.logits, params, batch[0])
-      return policy_gradient.grpo(log_probs, *batch)[0]
 
     params = speller.init(
         init_key, prompt=3, length=LENGTH, vocab=words.size, width=width
     )
-    return models.train(
-        key, params, collect, loss, success,
-        num_steps=num_steps, learning_rate=learning_rate,
-    )[1]
+    return answers.learn(
+        key, params, judged, asked, chances, success, **learning
+    )
 
   plain = judged._replace(scores=judged.right.astype(float))
   arms = {

@@ -53,7 +53,9 @@ def hidden(params: Speller, rollouts: Rollouts) -> Float[Array, "B G T D"]:
   places = jnp.arange(tokens.shape[-1])
   said = params.said[places[None, None], tokens]
   said = jnp.where(rollouts.mask[..., None], said, 0.0)
-  before = jnp.cumsum(said, axis=-2) - said
+  # Shifted, not subtracted: rounding would let a token see itself.
+  said = jnp.roll(said, 1, axis=-2).at[..., 0, :].set(0.0)
+  before = jnp.cumsum(said, axis=-2)
   base = _read(params, rollouts.prompts, rollouts.prompt_mask)
   return jnp.tanh(base[:, None, None] + before + params.bias[None, None])
 

@@ -9,14 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import studies_answers as answers
 from experiments import studies_models as models
 from experiments import studies_speller as speller
 from experiments import studies_tables as tables
 from experiments.studies import Study, mean_row
-from rewardjax.policies import decoding
-from rewardjax.recipes import policy_gradient
+from rewardjax.data import curricula
 from rewardjax.rewards.verifiers import tool_calls
-from rewardjax.types import Reward
 
 LENGTH = 5  # tokens of a call: a tool, two parameters, two values
 GRAINS = {"fine": "fine", "whole calls": "calls", "exact": "exact"}
@@ -72,7 +71,7 @@ def _completion(call: str) -> str:
 def _judged(world, requests, grain):
   rows = world.rows(sets=False)
   texts = [*map(world.text, rows), _completion("no call")]
-  return models.judge(
+  return answers.judge(
       functools.partial(tool_calls.tool_calls, grain=grain),
       list(map(world.answer, rows)),
       [texts] * len(requests),
@@ -82,8 +81,8 @@ def _judged(world, requests, grain):
 
 
 def tool_rl(
-    *, seed, num_seeds, tools, width, imitation, starts, batch_size,
-    group_size, num_steps, learning_rate, window, level, fewer,
+    *, seed, num_seeds, tools, width, imitation, starts, judged_at, learning,
+    window, level, fewer,
 ) -> Study:
   """GRPO after a little imitation, under three grains of one reward."""
   world = Tools(**tools)
@@ -94,14 +93,10 @@ def tool_rl(
   wanted = models.pack([world.answer(row) for row in requests], LENGTH)
   judged = {name: _judged(world, requests, g) for name, g in GRAINS.items()}
   shape = dict(prompt=LENGTH, length=LENGTH, vocab=2 * world.words, width=width)
-  sample = functools.partial(
-      decoding.sample, decoder=speller.decoder(),
-      num_samples=group_size, max_new_tokens=LENGTH, stop_tokens=(0,),
-  )
-  pick = lambda key, num: jax.random.randint(key, (num,), 0, len(requests))
+  even = jnp.full(len(requests), 1 / len(requests))
 
   def draw(key):
-    rows = pick(key, batch_size)
+    rows = curricula.draw_sources(key, even, learning["batch_size"])
     return asked.rows(rows), wanted.rows(rows)
 
   def run(key, arm):
@@ -112,29 +107,14 @@ def tool_rl(
     # The same imitation for all, left earlier or later.
     params = jax.tree.map(lambda x: x[imitated - 1], kept)
 
-    def collect(key, params, step):
-      row_key, key = jax.random.split(key)
-      rows = pick(row_key, batch_size)
-      prompts = asked.rows(rows)
-      rollouts = sample(
-          key, params=params, prompts=prompts.tokens, prompt_mask=prompts.mask
-      )
-      scores, right = judged.look_up(rows, rollouts)
-      return rollouts, Reward(scores, jnp.ones(right.shape, bool)), right
-
-    def loss(params, batch):
-      log_probs = models.score(speller.logits, params, batch[0])
-      return policy_gradient.grpo(log_probs, *batch[:2])[0]
-
-    return models.train(
-        key, params, collect, loss,
-        lambda params, batch: jnp.mean(batch[2]),
-        num_steps=num_steps, learning_rate=learning_rate,
-    )[1]
+    return answers.learn(
+        key, params, judged, asked, lambda step: even,
+        lambda params, right: jnp.mean(right), **learning,
+    )
 
   arms = {
-      f"{name}, start {i}": (x, jnp.array(after))
-      for i, after in enumerate(starts, 1)
+      f"{name}, {after} imitated": (x, jnp.array(after))
+      for after in starts
       for name, x in judged.items()
   }
   found = tables.stacked(run, arms, seed=seed, num_seeds=num_seeds)
@@ -143,16 +123,22 @@ def tool_rl(
   rows = [mean_row(n, f"steps to {level:g} exact", x) for n, x in steps.items()]
   rows += [mean_row(n, "exact at the start", x[:, 0]) for n, x in lines.items()]
   rows += tables.last_rows(lines, "exact at the end")
-  share = np.mean(steps["fine, start 1"]) / np.mean(steps["exact, start 1"])
+  taken = lambda name: np.mean(steps[f"{name}, {judged_at} imitated"])
+  share = taken("fine") / taken("exact")
   return Study(
       "ToolRL: graded rewards against whole calls",
       f"The fine reward reaches {level:g} exact matches in fewer steps than "
-      f"the exact one, by a share of {fewer:g}, from the weaker start",
+      f"the exact one, by a share of {fewer:g}, after {judged_at} imitated "
+      "batches",
       bool(share <= 1 - fewer),
       rows,
-      {"exact": tables.curves(lines, "exact match")},
-      "Starts 1 and 2 follow "
-      f"{' and '.join(map(str, starts))} batches of imitation. "
+      {
+          f"exact_{after}": tables.curves(
+              {n: lines[f"{n}, {after} imitated"] for n in GRAINS},
+              "exact match",
+          )
+          for after in starts
+      },
       f"Exact matches are those of the samples, means over {window} steps; a "
       "run that never gets there counts with all its steps. Means over seeds "
       "with 95 % Student-t intervals.",

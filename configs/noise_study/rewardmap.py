@@ -19,10 +19,12 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       city=dict(seed=0, num_lines=3, stops=4),
       width=32,
       boundaries=(100, 200),  # steps of easy questions, then direct routes
-      batch_size=16,
-      group_size=8,
-      num_steps=300,
-      learning_rate=0.01,
+      learning=dict(
+          num_steps=300,
+          learning_rate=0.01,
+          batch_size=16,
+          group_size=8,
+      ),
       margin=0.15,
   )
   if size == "tiny":  # what the tests run
@@ -32,9 +34,12 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
             city=dict(seed=0, num_lines=2, stops=2),
             width=4,
             boundaries=(1, 2),
-            batch_size=2,
-            group_size=2,
-            num_steps=3,
+            learning=dict(
+                num_steps=3,
+                learning_rate=0.01,
+                batch_size=2,
+                group_size=2,
+            ),
         )
     )
   return config
