@@ -12,6 +12,7 @@ from experiments import studies_models as models
 from experiments import studies_speller as speller
 from rewardjax.data import curricula
 from rewardjax.policies import decoding
+from rewardjax.policies.constraints import TokenConstraint
 from rewardjax.recipes import policy_gradient
 from rewardjax.rewards.verifiers import verdicts
 from rewardjax.search import tries
@@ -28,6 +29,11 @@ class Judged(NamedTuple):
   trie: tries.Trie
   scores: Float[Array, "Q C1"]
   right: Bool[Array, "Q C1"]
+
+  @property
+  def constraint(self) -> TokenConstraint:
+    """Allows the listed answers and nothing else."""
+    return models.inside(self.trie)
 
   def look_up(self, questions: Int[Array, " B"], rollouts: Rollouts):
     """Scores and whether each is right, `[B, G]`."""
@@ -77,6 +83,7 @@ def learn(
     *,
     batch_size: int,
     group_size: int,
+    readable: bool = False,
     **steps,
 ) -> Any:
   """GRPO of a speller whose answers end with token 0; what was measured.
@@ -90,8 +97,10 @@ def learn(
     measure: `(params, right [B, G]) -> pytree` after each step.
     batch_size: B questions a step.
     group_size: G answers to each.
+    readable: whether only listed answers can be said.
     **steps: see `studies_models.train`.
   """
+  constraint = judged.constraint if readable else None
 
   def collect(key, params, step):
     row_key, key = jax.random.split(key)
@@ -99,13 +108,13 @@ def learn(
     rollouts = decoding.sample(
         key, speller.decoder(), params, *questions.rows(rows),
         num_samples=group_size, max_new_tokens=params.bias.shape[0],
-        stop_tokens=(0,),
+        stop_tokens=(0,), constraint=constraint,
     )
     scores, right = judged.look_up(rows, rollouts)
     return rollouts, Reward(scores, jnp.ones(right.shape, bool)), right
 
   def loss(params, batch):
-    log_probs = models.score(speller.logits, params, batch[0])
+    log_probs = models.score(speller.logits, params, batch[0], constraint)
     return policy_gradient.grpo(log_probs, *batch[:2])[0]
 
   found = lambda params, batch: measure(params, batch[2])

@@ -3,6 +3,7 @@
 Everything but `pack` is pure, so that seeds are mapped and steps are scanned.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from rewardjax.core import probability, reduction
 from rewardjax.core.masking import Mean
 from rewardjax.policies import constraints
 from rewardjax.policies.constraints import TokenConstraint
+from rewardjax.search import tries
 from rewardjax.training.state import init_state
 from rewardjax.training.step import make_train_step
 from rewardjax.types import Rollouts
@@ -74,6 +76,14 @@ def score(
     fits = constraints.allowed_along(constraint, rollouts.tokens)
     found = constraints.restrict(found, fits)
   return probability.token_log_probs(found, rollouts.tokens)
+
+
+def inside(trie: tries.Trie) -> TokenConstraint:
+  """Allows the sequences of a tree and nothing else."""
+  return TokenConstraint(
+      0, functools.partial(tries.allowed, trie),
+      functools.partial(tries.advance, trie),
+  )
 
 
 class Text(NamedTuple):

@@ -1,6 +1,5 @@
 """A recommender that spells items: imitation, sampling and ranked beams."""
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -32,10 +31,7 @@ class Task(NamedTuple):
   @property
   def constraint(self) -> TokenConstraint:
     """Only items of the catalogue."""
-    return TokenConstraint(
-        0, functools.partial(tries.allowed, self.trie),
-        functools.partial(tries.advance, self.trie),
-    )
+    return models.inside(self.trie)
 
   def draw(self, key, shop, num):
     """Prompts, the items before the targets, and the targets."""

@@ -168,7 +168,9 @@ def rewardmap(
 
   def success(params, _):
     """The exact chance of any right route, over all planning questions."""
-    log_probs = models.score(speller.logits, params, known)
+    log_probs = models.score(
+        speller.logits, params, known, judged.constraint
+    )
     chance = jnp.exp(jnp.sum(jnp.where(known.mask, log_probs, 0.0), -1))
     real = jnp.any(known.mask, axis=-1)
     return jnp.mean(jnp.sum(jnp.where(real, chance, 0.0), axis=-1))
@@ -187,7 +189,8 @@ def rewardmap(
         init_key, prompt=3, length=LENGTH, vocab=words.size, width=width
     )
     return answers.learn(
-        key, params, judged, asked, chances, success, **learning
+        key, params, judged, asked, chances, success, readable=True,
+        **learning,
     )
 
   plain = judged._replace(scores=judged.right.astype(float))

@@ -18,11 +18,11 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       num_seeds=5,
       city=dict(seed=0, num_lines=3, stops=4),
       width=32,
-      boundaries=(100, 200),  # steps of easy questions, then direct routes
+      boundaries=(200, 400),  # steps of easy questions, then direct routes
       learning=dict(
-          num_steps=300,
-          learning_rate=0.01,
-          batch_size=16,
+          num_steps=600,
+          learning_rate=0.02,
+          batch_size=32,
           group_size=8,
       ),
       margin=0.15,
