@@ -28,6 +28,20 @@ def side_by_side(
   return jax.device_get(jax.jit(every)(seed_keys(seed, num_seeds)))
 
 
+def stacked(
+    run: Callable[..., Any], arms: dict[str, Any], *, seed: int, num_seeds: int
+) -> dict[str, Any]:
+  """`run(key, arm)` like `side_by_side`, where arms are pytrees of one shape.
+
+  They are mapped too: large models are compiled once, not for each arm.
+  """
+  each = jax.tree.map(lambda *x: jnp.stack(x), *arms.values())
+  every = jax.vmap(jax.vmap(run, (None, 0)), (0, None))
+  found = jax.device_get(jax.jit(every)(seed_keys(seed, num_seeds), each))
+  pick = lambda i: jax.tree.map(lambda x: x[:, i], found)
+  return {name: pick(i) for i, name in enumerate(arms)}
+
+
 def draw(
     key: Key[Array, ""], logits: Float[Array, "B K"], *, group_size: int
 ) -> Int[Array, "B G"]:
@@ -66,3 +80,17 @@ def last_rows(lines: dict[str, np.ndarray], metric: str) -> list:
 def last_means(lines: dict[str, np.ndarray]) -> dict[str, float]:
   """The mean over seeds of the last value of each line."""
   return {name: float(jnp.mean(x[:, -1])) for name, x in lines.items()}
+
+
+def first_above(lines: np.ndarray, level: float) -> np.ndarray:
+  """Steps until each line reaches `level`; all its steps if it never does."""
+  above = lines >= level
+  first = np.argmax(above, axis=1) + 1
+  return np.where(np.any(above, axis=1), first, lines.shape[1])
+
+
+def trailing(lines: np.ndarray, window: int) -> np.ndarray:
+  """Means of the last `window` values, of fewer at the start."""
+  total = np.cumsum(lines, axis=-1)
+  total[..., window:] -= total[..., :-window].copy()
+  return total / np.minimum(np.arange(lines.shape[-1]) + 1, window)

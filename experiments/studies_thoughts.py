@@ -114,7 +114,7 @@ def tp_grpo(
       run, list(weights), seed=seed, num_seeds=num_seeds
   )
   drawn = num_prompts * group_size
-  samples = {n: drawn * _first_above(x, level) for n, x in lines.items()}
+  samples = {n: drawn * tables.first_above(x, level) for n, x in lines.items()}
   rows = [
       mean_row(n, f"samples to {level:g} success", x)
       for n, x in samples.items()
@@ -131,10 +131,3 @@ def tp_grpo(
       "A run that never gets there counts with all its samples. Means over "
       "seeds with 95 % Student-t intervals.",
   )
-
-
-def _first_above(lines: np.ndarray, level: float) -> np.ndarray:
-  """Steps until each line reaches `level`; all its steps if it never does."""
-  above = lines >= level
-  first = np.argmax(above, axis=1) + 1
-  return np.where(np.any(above, axis=1), first, lines.shape[1])

@@ -78,6 +78,41 @@ def ranks(
   return masking.fill_masked(places, mask)
 
 
+def auc(
+    scores: Float[Array, "*batch N"],
+    positive: Bool[Array, "*batch N"],
+    mask: Bool[Array, "*batch N"] | None = None,
+) -> Float[Array, "*batch"]:
+  """The chance that a positive scores above a negative; ties count half.
+
+  Args:
+    scores: any unit.
+    positive: labels.
+    mask: True for real examples; None means all are real.
+
+  Returns:
+    Float32 or wider in [0, 1]; 0 without a positive or without a negative.
+
+  Gradient: none.
+
+  Raises:
+    ValueError: if shapes differ.
+
+  References:
+    Mann and Whitney, "On a Test of Whether one of Two Random Variables is
+      Stochastically Larger than the Other", 1947.
+  """
+  checks.same_shape("auc", scores=scores, positive=positive, mask=mask)
+  mask = jnp.ones(positive.shape, bool) if mask is None else mask
+  places = ranks(scores, mask, average=True)
+  total = lambda x: jnp.sum(x, axis=-1, dtype=places.dtype)
+  above, below = total(mask & positive), total(mask & ~positive)
+  # A positive's rank counts the negatives below it and other positives.
+  won = masking.masked_sum(places, mask & positive, -1)
+  won -= above * (above - 1) / 2
+  return masking.safe_divide(won, above * below)
+
+
 def segment_counts(
     values: Float[Array, "*shape"],
     segments: Int[Array, "*shape"],

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from rewardjax.core import checks, masking
+from rewardjax.environments.episodes import World
 from rewardjax.types import NoiseRates, Scalar
 
 
@@ -177,3 +178,39 @@ def nth_outcome(
     return (index // num_outcomes ** jnp.arange(num_draws)) % num_outcomes
 
   return jnp.vectorize(digits, signature="()->(d)")(index)
+
+
+class Visit(NamedTuple):
+  """One prompt of a bandit in play."""
+
+  prompt: Int[Array, ""]
+  arm: Int[Array, ""]  # the one pulled, -1 before
+
+
+def world(bandits: Bandits) -> World:
+  """One turn for `episodes.play`: the prompt is seen, then an arm is pulled.
+
+  Gained is the clean reward, noise being a channel's business; won if the arm
+  is right.
+  """
+  num_prompts, num_arms = bandits.correct.shape
+  at = lambda table, visit: table[visit.prompt, jnp.maximum(visit.arm, 0)]
+
+  def reset(key):
+    prompt = jax.random.randint(key, (), 0, num_prompts)
+    return Visit(prompt, jnp.full((), -1, jnp.int32))
+
+  def step(key, visit, action):
+    arm = jnp.clip(action, 0, num_arms - 1).astype(jnp.int32)
+    visit = visit._replace(arm=arm)
+    return visit, at(bandits.rewards, visit)
+
+  return World(
+      num_arms,
+      num_arms + num_prompts,
+      reset,
+      observe=lambda visit: num_arms + visit.prompt[None],
+      step=step,
+      is_done=lambda visit: visit.arm >= 0,
+      is_won=lambda visit: (visit.arm >= 0) & (at(bandits.correct, visit) > 0),
+  )

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from rewardjax.core import checks
+from rewardjax.environments.episodes import World
 from rewardjax.types import Scalar
 
 
@@ -92,3 +93,43 @@ def best_ndcg(shop: Shop, *, k: int) -> Float[Array, ""]:
   best, _ = jax.lax.top_k(shop.transition, min(k, shop.transition.shape[0]))
   gains = 1 / jnp.log2(jnp.arange(best.shape[1], dtype=best.dtype) + 2)
   return jnp.mean(jnp.sum(best * gains[None], axis=-1))
+
+
+class Visit(NamedTuple):
+  """A customer in the shop.
+
+  item: bought last.
+  pleased: whether it was what the shop had recommended.
+  """
+
+  item: Int[Array, ""]
+  pleased: Bool[Array, ""]
+
+
+def world(shop: Shop) -> World:
+  """Recommending for `episodes.play`: an action is an item, not its tokens.
+
+  The last item bought is seen. The customer then buys by the chain, whatever
+  is recommended; gained is 1 if that was it, and won who pleased the last
+  time. A visit has no end of its own.
+  """
+  num_items = shop.transition.shape[0]
+  logits = jnp.log(shop.transition)
+
+  def step(key, visit, action):
+    item = jax.random.categorical(key, logits[visit.item])
+    item = item.astype(visit.item.dtype)
+    pleased = item == action
+    return Visit(item, pleased), pleased.astype(jnp.float32)
+
+  return World(
+      num_items,
+      2 * num_items,
+      reset=lambda key: Visit(
+          jax.random.randint(key, (), 0, num_items), jnp.zeros((), bool)
+      ),
+      observe=lambda visit: num_items + visit.item[None],
+      step=step,
+      is_done=lambda visit: jnp.zeros((), bool),
+      is_won=lambda visit: visit.pleased,
+  )

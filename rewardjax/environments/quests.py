@@ -19,10 +19,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from rewardjax.core import checks
+from rewardjax.environments import episodes
+from rewardjax.environments.episodes import Episode, World
 
 NUM_ACTIONS = 5
 TAKE = 4
-TURN = 3  # tokens of a turn: the action and two of the answer
 
 
 class Sizes(NamedTuple):
@@ -136,24 +137,17 @@ def shortest(quest: Quest, sizes: Sizes) -> Int[Array, ""]:
   return jnp.sum(jnp.where(ahead, rows + columns + 1, 0))
 
 
-class Episode(NamedTuple):
-  """K turns as one row of T = 2 + K * TURN tokens; the first two are given.
-
-  tokens: see the module.
-  mask: True on actions of turns before the end: the policy's own tokens.
-  real: True on everything up to the end, observations included.
-  turns: number of each token's turn, -1 on the first observation.
-  log_probs: of the actions under the policy, 0 elsewhere.
-  gained: what each turn gained; `success`: the quest was done.
-  """
-
-  tokens: Int[Array, " T"]
-  mask: Bool[Array, " T"]
-  real: Bool[Array, " T"]
-  turns: Int[Array, " T"]
-  log_probs: Float[Array, " T"]
-  gained: Float[Array, " K"]
-  success: Bool[Array, ""]
+def world(sizes: Sizes) -> World:
+  """Quests for `episodes.play`; won when every object has been taken."""
+  return World(
+      NUM_ACTIONS,
+      sizes.vocab_size,
+      reset=lambda key: reset(key, sizes),
+      observe=lambda quest: observe(quest, sizes),
+      step=lambda key, quest, action: step(quest, action, sizes),
+      is_done=is_done,
+      is_won=is_done,
+  )
 
 
 def play(
@@ -165,49 +159,7 @@ def play(
     *,
     num_turns: int,
 ) -> Episode:
-  """Plays at most `num_turns` turns; map it over keys and quests.
-
-  Args:
-    key: consumed.
-    policy: `(params, tokens [T], length) -> logits [5]` of the next action,
-      `length` tokens being real so far (static).
-    params: passed on.
-    quest: as it stands.
-    sizes: of the world (static).
-    num_turns: K (static).
-  """
-  checks.at_least("play", 1, num_turns=num_turns)
-  total = 2 + num_turns * TURN
-  tokens = jnp.zeros(total, jnp.int32).at[:2].set(observe(quest, sizes))
-
-  def turn(carry, now):
-    quest, tokens = carry
-    k, key = now
-    at = 2 + k * TURN
-    alive = ~is_done(quest)
-    log_probs = jax.nn.log_softmax(policy(params, tokens, at))
-    action = jax.random.categorical(key, log_probs)
-    after, gained = step(quest, action, sizes)
-    # A finished quest goes on in silence: its turns are padding.
-    said = jnp.concatenate([action[None], observe(after, sizes)])
-    said = jnp.where(alive, said, 0).astype(tokens.dtype)
-    tokens = jax.lax.dynamic_update_slice(tokens, said, (at,))
-    log_prob = jnp.where(alive, log_probs[action], 0.0)
-    return (after, tokens), (alive, log_prob, gained)
-
-  keys = jax.random.split(key, num_turns)
-  (quest, tokens), (alive, log_probs, gained) = jax.lax.scan(
-      turn, (quest, tokens), (jnp.arange(num_turns), keys)
-  )
-  turns = jnp.arange(total - 2) // TURN
-  first = jnp.arange(total - 2) % TURN == 0
-  front = lambda x, fill: jnp.concatenate([jnp.full(2, fill, x.dtype), x])
-  return Episode(
-      tokens,
-      front(first & alive[turns], False),
-      front(alive[turns], True),
-      front(turns, -1),
-      front(jnp.where(first, log_probs[turns], 0.0), 0.0),
-      gained,
-      is_done(quest),
+  """`episodes.play` in the world of these sizes; `key` is consumed."""
+  return episodes.play(
+      key, world(sizes), policy, params, quest, num_turns=num_turns
   )

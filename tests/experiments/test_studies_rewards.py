@@ -51,7 +51,7 @@ def test_log_probs_of_a_chain_sum_to_one():
 
 def test_first_step_above_a_level():
   lines = np.array([[0.1, 0.5, 0.4], [0.6, 0.7, 0.8], [0.0, 0.0, 0.1]])
-  actual = studies_thoughts._first_above(lines, 0.5)
+  actual = studies_tables.first_above(lines, 0.5)
   np.testing.assert_array_equal(actual, [2, 1, 3])
 
 
