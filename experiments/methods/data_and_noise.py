@@ -279,7 +279,10 @@ METHODS: tuple[Method, ...] = (
             "Keeping only the top k tokens is left out. The study observes "
             "the policy as it was before reinforcement, a transformer with "
             "states of eight numbers, and fits the flow on to right answers "
-            "with the policy's optimiser."
+            "with the policy's optimiser. Its flow tells corrupted tokens "
+            "from others, but no arm comes to 80 % in 300 steps and both end "
+            "alike; long traces of a pretrained model, where one outcome is "
+            "far from most tokens, would be needed to see a difference."
         ),
     ),
     Method(
