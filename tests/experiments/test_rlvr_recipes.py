@@ -61,7 +61,7 @@ def batch():
   value = value.at[0].set(1.0).at[1].set(0.0).at[2, 1].set(jnp.nan)
   reward = Reward(value, jnp.isfinite(value))
   near = lambda scale: behavior + scale * normal(B, G, T)
-  scored = Scored(near(0.2), near(0.2), normal(B, G, T))
+  scored = Scored(near(0.2), near(1.0), normal(B, G, T))
   trained = Trained(
       near(0.1),
       jnp.abs(normal(B, G, T)),
@@ -95,7 +95,7 @@ UNUSUAL = dict(
     buffer=3,
     factor=0.5,
     drop_truncated=True,
-    fraction=0.5,
+    fraction=1.0,
     coefficient=0.4,
     target=0.3,
     cap=0.2,
@@ -129,6 +129,8 @@ def test_both_halves_are_the_whole_recipe(name, batch):
     known = inspect.signature(recipe.loss).parameters
     given = {k: v for k, v in data.items() if k in known}
     given["reference_log_probs"] = scored.reference
+    if "kl_coefficient" in options:
+      given["kl_coefficient"] = options["kl_coefficient"]
     loss, metrics = recipe.loss(x.log_probs, rollouts, reward, **given)
     metrics.pop("entropy", None)
     return loss, metrics
