@@ -122,8 +122,8 @@ def explanation(config: mlc.ConfigDict) -> str:
   return (
       f"All arms start from one supervised warm-up per seed and draw "
       f"{per_step} samples in each of {config.num_steps} steps, with one "
-      "optimiser and one learning rate, untuned, and the defaults of each "
-      "recipe. Accuracy is the probability of the reference answer, exact, on "
+      "optimiser and one learning rate for all and the defaults of each "
+      "recipe, none of them tuned. Accuracy is the probability of the reference answer, exact, on "
       "problems drawn as the training problems are, after the last step; "
       "pass@k follows from the same probabilities. Interquartile means and "
       "probabilities of improvement have stratified bootstrap intervals over "
