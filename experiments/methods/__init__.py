@@ -6,9 +6,11 @@ exist is tested. Measured numbers come from `docs/results`.
 
 from experiments.methods import (
     baselines,
-    data_and_noise,
+    credit,
+    data,
+    noise,
     policy_objectives,
-    rewards_and_credit,
+    rewards,
 )
 from experiments.methods.row import Method
 
@@ -17,6 +19,8 @@ __all__ = ["METHODS", "Method"]
 METHODS: tuple[Method, ...] = (
     *baselines.METHODS,
     *policy_objectives.METHODS,
-    *rewards_and_credit.METHODS,
-    *data_and_noise.METHODS,
+    *rewards.METHODS,
+    *credit.METHODS,
+    *noise.METHODS,
+    *data.METHODS,
 )
