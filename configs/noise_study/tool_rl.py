@@ -18,8 +18,8 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       num_seeds=5,
       tools=dict(tools=4, parameters=3, values=2),
       width=32,
-      # Batches seen: next to nothing is then right, a tenth, two fifths (on
-      # other seeds). A tenth was chosen to be judged before any comparison.
+      # Batches seen: almost nothing is then right, 7 %, two fifths (on other
+      # seeds). About a tenth was to be judged, before any comparison.
       starts=(1, 20, 40),
       judged_at=20,
       imitation=dict(num_steps=40, learning_rate=0.02),

@@ -164,11 +164,10 @@ METHODS = (
             "their order, which depends on it; JSON types are kept apart "
             "(true is not 1). The study trains a model of one hidden layer "
             "on calls of one tool and at most two parameters. There graded "
-            "rewards are slower: where a tenth of the samples is right, "
-            "most groups hold an exact call already, and standardised "
-            "advantages of half-right calls then draw the policy to them. "
-            "Tools with so many parameters that exact calls are rare would "
-            "need a pretrained model."
+            "rewards are slower, the more so the weaker the start, and from "
+            "almost nothing no grain of reward leads to whole calls. Why is "
+            "not examined. Tools with so many parameters that exact calls "
+            "are rare would need a pretrained model."
         ),
     ),
     Method(
