@@ -3,9 +3,17 @@
 from rewardjax.diagnostics import (
     leakage,
     mass_balance,
+    overoptimization,
     pass_at_k,
     ranking,
     sensitivity,
 )
 
-__all__ = ["leakage", "mass_balance", "pass_at_k", "ranking", "sensitivity"]
+__all__ = [
+    "leakage",
+    "mass_balance",
+    "overoptimization",
+    "pass_at_k",
+    "ranking",
+    "sensitivity",
+]
