@@ -1,11 +1,31 @@
 """How learned rewards are trained, and read: losses, never networks."""
 
 from rewardjax.reward_models import (
+    contrastive,
     decomposition,
+    ensembles,
     factors,
+    fitting,
+    laplace,
+    latent,
+    ordinal,
     outcome,
     pairwise,
     process,
+    zero_inflated,
 )
 
-__all__ = ["decomposition", "factors", "outcome", "pairwise", "process"]
+__all__ = [
+    "contrastive",
+    "decomposition",
+    "ensembles",
+    "factors",
+    "fitting",
+    "laplace",
+    "latent",
+    "ordinal",
+    "outcome",
+    "pairwise",
+    "process",
+    "zero_inflated",
+]
