@@ -1,8 +1,10 @@
 """What a policy or a reward has become: measured, never trained on."""
 
 from rewardjax.diagnostics import (
+    calibration,
     leakage,
     mass_balance,
+    out_of_distribution,
     overoptimization,
     pass_at_k,
     ranking,
@@ -10,8 +12,10 @@ from rewardjax.diagnostics import (
 )
 
 __all__ = [
+    "calibration",
     "leakage",
     "mass_balance",
+    "out_of_distribution",
     "overoptimization",
     "pass_at_k",
     "ranking",

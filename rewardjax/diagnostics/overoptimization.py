@@ -36,7 +36,9 @@ def best_of_n_curve(
     ValueError: if shapes differ.
 
   References:
-    Nakano et al., "WebGPT", 2021, arXiv:2112.09332, App. I.
+    Nakano et al., "WebGPT", 2021, arXiv:2112.09332.
+    Gao et al., "Scaling Laws for Reward Model Overoptimization", 2022,
+      arXiv:2210.10760.
   """
   checks.same_shape("best_of_n_curve", proxy=proxy, gold=gold, mask=mask)
   below, not_above = statistics.tie_bounds(
