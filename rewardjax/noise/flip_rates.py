@@ -1,15 +1,15 @@
 """How often preference labels are flipped, estimated with intervals.
 
 From labels whose truth is known: `noise.audits.audit`, which keeps both
-rates apart, or `from_trusted` for one symmetric rate. Without any truth, two
+rates apart, or `from_trusted` for symmetric ones. Without any truth, two
 independent labels of the same pair tell a symmetric rate by how often they
 disagree: `from_repeats`.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from rewardjax.core import checks, masking, numerics
+from rewardjax.core import checks, masking, numerics, statistics
 from rewardjax.noise import channels
 from rewardjax.noise.rates import RateEstimate, rate_from_counts, wilson
 from rewardjax.types import Scalar
@@ -21,32 +21,49 @@ def from_trusted(
     observed: Labels,
     truth: Labels,
     mask: Bool[Array, "*batch"] | None = None,
+    annotators: Int[Array, "*batch"] | None = None,
     *,
+    num_annotators: int = 1,
     alpha: Scalar = 1.0,
     beta: Scalar = 1.0,
     level: Scalar = 0.95,
 ) -> RateEstimate:
-  """One symmetric rate, from labels of pairs whose truth is known.
+  """A symmetric rate per annotator, from labels of pairs of known truth.
 
   Args:
     observed: labels, Bool or 0 and 1.
     truth: the right ones; anything where `mask` is False.
     mask: True where the truth is known.
-    alpha: prior flips.
+    annotators: who gave each label, 0 .. A-1; None: all are one.
+    num_annotators: A (static).
+    alpha: prior flips of each annotator.
     beta: prior labels that were right.
-    level: mass of the credible interval.
+    level: mass of the credible intervals.
+
+  Returns:
+    Estimates of shape `[A]`, `[1]` without annotators; their `rate` makes a
+    table for `preferences.rates_of`.
 
   Raises:
     ValueError: if shapes differ, or `level` or a prior is out of range.
   """
-  checks.same_shape("from_trusted", observed=observed, truth=truth, mask=mask)
-  wrong = (channels.as_numbers(observed) > 0.5) != (
-      channels.as_numbers(truth) > 0.5
+  checks.same_shape(
+      "from_trusted",
+      observed=observed,
+      truth=truth,
+      mask=mask,
+      annotators=annotators,
   )
-  wrong = wrong.astype(jnp.float32)
+  said, true = (channels.as_numbers(x) > 0.5 for x in (observed, truth))
+  wrong = (said != true).astype(jnp.float32)
+  if annotators is None:
+    annotators = jnp.zeros(wrong.shape, int)
+  count = lambda x: statistics.segment_counts(
+      x, annotators, mask, num_segments=num_annotators
+  )
   return rate_from_counts(
-      masking.masked_sum(wrong, mask),
-      masking.count(wrong, mask),
+      count(wrong),
+      count(jnp.ones_like(wrong)),
       alpha=alpha,
       beta=beta,
       level=level,

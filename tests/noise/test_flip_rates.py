@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rewardjax.noise import flip_rates, rates
+from rewardjax.noise import flip_rates, preferences, rates
 from tests import variants
 
 NAN = jnp.nan
@@ -18,9 +18,23 @@ def test_from_trusted_by_hand():
   actual = flip_rates.from_trusted(observed, truth, mask)
   expected = rates.rate_from_counts(2, 4)
   for a, b in zip(actual, expected):
-    np.testing.assert_allclose(a, b)
-  np.testing.assert_allclose(actual.rate, 3 / 6)
+    np.testing.assert_allclose(a, b[None])
+  np.testing.assert_allclose(actual.rate, [3 / 6])
   assert actual.low < actual.rate < actual.high
+
+
+def test_from_trusted_per_annotator():
+  observed = jnp.array([1.0, 0.0, 1.0, 1.0, NAN, 0.0])
+  truth = jnp.array([1.0, 1.0, 1.0, 0.0, 1.0, 0.0])
+  ids = jnp.array([0, 2, 2, 0, 2, 2])
+  actual = flip_rates.from_trusted(
+      observed, truth, ~jnp.isnan(observed), ids, num_annotators=3
+  )
+  np.testing.assert_allclose(actual.rate, [2 / 4, 1 / 2, 2 / 5])
+  np.testing.assert_array_equal(actual.count, [2, 0, 3])
+  table = preferences.symmetric(actual.rate)
+  per_pair = preferences.rates_of(ids, table)
+  np.testing.assert_allclose(per_pair.false_positive[:2], [0.5, 0.4])
 
 
 @variants.every

@@ -54,6 +54,24 @@ def test_each_model_learns_from_the_choice_of_the_other():
   np.testing.assert_array_equal(same.second, own)
 
 
+def test_one_loss_updates_both_models_with_parameters_from_before():
+  """The gradient of the joint loss is that of each with fixed weights."""
+  x = jnp.array([1.0, -2.0, 0.5, 3.0])
+  losses = lambda w: jnp.square(w * x - 1)
+  a, b = jnp.array(0.3), jnp.array(-0.8)
+
+  def joint(a, b):
+    w = selection.co_teaching_weights(losses(a), losses(b), keep=0.5)
+    return jnp.sum(w.first * losses(a)) + jnp.sum(w.second * losses(b))
+
+  of_a, of_b = jax.grad(joint, argnums=(0, 1))(a, b)
+  w = selection.co_teaching_weights(losses(a), losses(b), keep=0.5)
+  assert np.any(w.first != w.second)
+  slope = lambda w, p: np.sum(w * 2 * x * (p * x - 1))
+  np.testing.assert_allclose(of_a, slope(w.first, a), rtol=1e-5)
+  np.testing.assert_allclose(of_b, slope(w.second, b), rtol=1e-5)
+
+
 def test_keep_schedule():
   steps = [0, 5, 10, 99]
   actual = [
