@@ -242,11 +242,16 @@ def risk_coverage(
 def _share_ties(confidence, errors, mask):
   """Each sample's error replaced by the mean over those as sure as it is."""
   errors = masking.fill_masked(errors, mask)
-  same = confidence[..., :, None] == confidence[..., None, :]
-  if mask is not None:
-    same = same & mask[..., None, :] & mask[..., :, None]
-  spread = jnp.broadcast_to(errors[..., None, :], same.shape)
-  return masking.masked_mean(spread, same, axis=-1)
+  below, not_above = statistics.tie_bounds(confidence, mask)
+  invalid = jnp.zeros(errors.shape, bool) if mask is None else ~mask
+  order = jnp.lexsort((confidence, invalid), axis=-1)
+  sums = jnp.cumsum(jnp.take_along_axis(errors, order, axis=-1), axis=-1)
+  sums = jnp.concatenate([jnp.zeros_like(sums[..., :1]), sums], axis=-1)
+  up_to = lambda n: jnp.take_along_axis(sums, n, axis=-1)
+  ties = (not_above - below).astype(errors.dtype)
+  shared = (up_to(not_above) - up_to(below)) / jnp.maximum(ties, 1)
+  # Alone it keeps its own digits.
+  return jnp.where(ties > 1, shared, errors)
 
 
 def area_under_risk(

@@ -14,7 +14,10 @@ Mask = Bool[Array, "*batch T"]
 
 
 def last(features: Features, mask: Mask) -> Float[Array, "*batch D"]:
-  """Features of the last valid position."""
+  """Features of the last valid position.
+
+  Gradient: to that position alone.
+  """
   _check("last", features, mask)
   slots = jnp.arange(mask.shape[-1]).reshape((1,) * (mask.ndim - 1) + (-1,))
   index = jnp.max(jnp.where(mask, slots, 0), axis=-1)
@@ -28,6 +31,8 @@ def mean(features: Features, mask: Mask) -> Float[Array, "*batch D"]:
   """Mean over valid positions, float32 or wider.
 
   Does not depend on their order. To read answers only, mask the prompts.
+
+  Gradient: to the valid positions, equally.
   """
   _check("mean", features, mask)
   wide = jnp.broadcast_to(mask[..., None], features.shape)
@@ -40,6 +45,8 @@ def position_weighted(
   """Mean with weights 1, 2, ..., n over the n valid positions.
 
   Later positions of a causal model have read more.
+
+  Gradient: to the valid positions, by their weights.
   """
   _check("position_weighted", features, mask)
   wide = jnp.broadcast_to(mask[..., None], features.shape)
@@ -56,6 +63,8 @@ def special(
     features: Features, positions: Int[Array, "*batch M"]
 ) -> Float[Array, "*batch M D"]:
   """Features of M given positions of each row, such as special tokens.
+
+  Gradient: to those positions.
 
   Raises:
     ValueError: if the leading axes differ.

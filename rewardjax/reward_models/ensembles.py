@@ -127,10 +127,13 @@ def fit_scale(
 
   Keep it with the parameters: a reward means nothing without it.
 
+  Gradient: none; the scale is data.
+
   Raises:
     ValueError: if shapes differ.
   """
   checks.same_shape("fit_scale", reference=reference, mask=mask)
+  reference = jax.lax.stop_gradient(reference)
   axes = tuple(range(reference.ndim - 1))
   mean = masking.masked_mean(reference, mask, axes)
   return Scale(mean, jnp.sqrt(masking.masked_variance(reference, mask, axes)))
@@ -147,7 +150,10 @@ def standardize(members: Members, scale: Scale) -> Members:
 
 
 def mean(members: Members, mask: Mask | None = None) -> Float[Array, "*batch"]:
-  """Mean over valid members, 0 without any."""
+  """Mean over valid members, 0 without any.
+
+  Gradient: shared equally by the valid members.
+  """
   return masking.masked_mean(members, mask, -1)
 
 
@@ -170,10 +176,15 @@ def median(
 def worst_case(
     members: Members, mask: Mask | None = None
 ) -> Float[Array, "*batch"]:
-  """The lowest valid member (WCO), 0 without any."""
+  """The lowest valid member (WCO), 0 without any.
+
+  Gradient: to the lowest member.
+  """
   checks.same_shape("worst_case", members=members, mask=mask)
   lowest = jnp.min(masking.fill_masked(members, mask, jnp.inf), axis=-1)
-  return jnp.where(jnp.isinf(lowest) & (lowest > 0), 0.0, lowest)
+  if mask is None:
+    return lowest
+  return jnp.where(jnp.any(mask, axis=-1), lowest, 0.0)
 
 
 def mean_minus_variance(
