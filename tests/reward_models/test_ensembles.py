@@ -89,6 +89,15 @@ def test_weighted_by_hand(variant):
   np.testing.assert_allclose(actual, [(1 + 8 + 5) / 4, 3.0], rtol=1e-6)
 
 
+def test_a_spread_too_small_to_square_has_no_gradient():
+  r = jnp.array([[0.0, 1e-30, -1e-30]])
+  value, slope = jax.value_and_grad(
+      lambda r: ensembles.mean_minus_std(r)[0]
+  )(r)
+  assert abs(value) < 1e-30
+  np.testing.assert_allclose(slope, 1 / 3, rtol=1e-6)
+
+
 def test_bfloat16_scores_are_read_in_float32():
   r = jnp.arange(300, dtype=jnp.bfloat16)[None]
   wide = np.asarray(r, np.float64)
