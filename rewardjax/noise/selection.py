@@ -37,10 +37,14 @@ def small_loss_weights(
   checks.probability("small_loss_weights", keep=keep)
   places = statistics.ranks(losses, mask, average=False)
   count = masking.count(losses, mask, -1, keepdims=True)
-  # 0.7 * 10 is 7.0000002 or 6.9999998: a pair must not hang on that.
-  number = jnp.floor(keep * count + 1e-4)
+  number = _whole(keep, count)
   kept = (places < number).astype(places.dtype)
   return jax.lax.stop_gradient(masking.fill_masked(kept, mask))
+
+
+def _whole(share, count):
+  """floor(share * count); (1 - 0.33) * 100 is 67, not 66.99999."""
+  return jnp.floor((share + 1e-6) * count)
 
 
 class CoWeights(NamedTuple):
@@ -158,7 +162,7 @@ def quantile_relabel(
   strength = jax.lax.stop_gradient(masking.fill_masked(strength, mask))
   places = statistics.ranks(strength, mask, average=False)
   count = masking.count(strength, mask, -1, keepdims=True)
-  until = lambda share: jnp.floor(share * count + 1e-4)
+  until = lambda share: _whole(share, count)
   flipped = places < until(flip)
   dropped = ~flipped & (places < until(flip + drop))
   strong = places >= count - until(soften)

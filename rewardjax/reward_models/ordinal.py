@@ -53,12 +53,9 @@ def preference_log_prob(
       _log_probs(chosen, mask)[..., :, None]
       + _log_probs(rejected, mask)[..., None, :]
   )
-  region = jnp.broadcast_to(region, shape)
-  possible = jnp.any(region, axis=(-2, -1))
-  # The gradient of a sum over nothing would be NaN.
-  safe = region | ~possible[..., None, None]
-  total = jax.nn.logsumexp(joint, axis=(-2, -1), where=safe)
-  total = jnp.where(possible, total, -jnp.inf)
+  total = jax.nn.logsumexp(
+      joint, axis=(-2, -1), where=jnp.broadcast_to(region, shape)
+  )
   return masking.fill_masked(total, mask)
 
 
@@ -117,7 +114,7 @@ def region_mask(
   if mode == "block":
     inside = (i // width == high) & (j // width == low)
   else:
-    inside = (j >= low * width) & (i < (high + 1) * width) & (high >= low)
+    inside = (j >= low * width) & (i < (high + 1) * width)
   unknown = (high < 0) | (low < 0)
   return (i > j) & (inside | unknown)
 

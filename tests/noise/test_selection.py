@@ -28,6 +28,13 @@ def test_the_number_kept_is_exact():
       assert float(jnp.sum(kept)) == tenths * n // 10
 
 
+def test_rounding_of_the_share_costs_no_pair():
+  keep = selection.keep_schedule(1, rate=0.33, warmup=1)
+  for n in (100, 1000):
+    kept = selection.small_loss_weights(jnp.zeros(n), keep=keep)
+    assert float(jnp.sum(kept)) == 67 * n // 100
+
+
 def test_edges_of_the_selection():
   ones = jnp.ones((2, 3))
   assert not np.any(selection.small_loss_weights(ones, keep=0.0))
