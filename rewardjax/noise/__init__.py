@@ -6,11 +6,14 @@ from rewardjax.noise import (
     channels,
     classes,
     corrections,
+    flip_rates,
     homogeneity,
     neighbors,
     precision,
+    preferences,
     privacy,
     rates,
+    selection,
 )
 
 __all__ = [
@@ -19,9 +22,12 @@ __all__ = [
     "channels",
     "classes",
     "corrections",
+    "flip_rates",
     "homogeneity",
     "neighbors",
     "precision",
+    "preferences",
     "privacy",
     "rates",
+    "selection",
 ]

@@ -1,5 +1,31 @@
 """How learned rewards are trained, and read: losses, never networks."""
 
-from rewardjax.reward_models import decomposition, factors, outcome, process
+from rewardjax.reward_models import (
+    contrastive,
+    decomposition,
+    ensembles,
+    factors,
+    fitting,
+    laplace,
+    latent,
+    ordinal,
+    outcome,
+    pairwise,
+    process,
+    zero_inflated,
+)
 
-__all__ = ["decomposition", "factors", "outcome", "process"]
+__all__ = [
+    "contrastive",
+    "decomposition",
+    "ensembles",
+    "factors",
+    "fitting",
+    "laplace",
+    "latent",
+    "ordinal",
+    "outcome",
+    "pairwise",
+    "process",
+    "zero_inflated",
+]

@@ -159,3 +159,42 @@ def test_estimators_name_mismatched_arguments(no_jaxtyping, estimator):
 def test_categorical_kl_names_mismatched_arguments(no_jaxtyping):
   with pytest.raises(ValueError, match=r"'reference_logits': \(2,\)"):
     divergences.categorical_kl(jnp.zeros(3), jnp.zeros(2))
+
+
+@variants.every
+def test_gaussian_kl_by_hand(variant):
+  mean = jnp.array([[0.5, -1.0], [0.0, 0.0]])
+  log_variance = jnp.array([[0.0, -1.0], [0.0, 0.0]])
+  actual = variant(divergences.gaussian_kl)(mean, log_variance)
+  # -1/2 sum(1 + v - m^2 - e^v).
+  np.testing.assert_allclose(actual, [0.808940, 0.0], atol=1e-6)
+
+
+def test_gaussian_kl_of_two_by_quadrature():
+  x = np.linspace(-12, 12, 40_001)
+  log_p = lambda m, v: -0.5 * (v + np.log(2 * np.pi) + (x - m) ** 2 / np.exp(v))
+  p, q = log_p(0.7, -0.4), log_p(-0.2, 0.9)
+  expected = np.sum(np.exp(p) * (p - q)) * (x[1] - x[0])
+  numbers = [jnp.array([n]) for n in (0.7, -0.4, -0.2, 0.9)]
+  np.testing.assert_allclose(
+      divergences.gaussian_kl(*numbers), expected, rtol=1e-5
+  )
+  same = divergences.gaussian_kl(*numbers[:2], *numbers[:2])
+  np.testing.assert_array_equal(same, 0.0)
+
+
+def test_gaussian_kl_gradient():
+  mean, log_variance = jnp.array([0.5, -1.0]), jnp.array([0.3, -1.0])
+  of_mean, of_log = jax.grad(divergences.gaussian_kl, argnums=(0, 1))(
+      mean, log_variance
+  )
+  np.testing.assert_allclose(of_mean, mean)
+  np.testing.assert_allclose(
+      of_log, 0.5 * (jnp.exp(log_variance) - 1), rtol=1e-6
+  )
+
+
+def test_gaussian_kl_names_bad_arguments(no_jaxtyping):
+  x = jnp.ones(2)
+  with pytest.raises(ValueError, match=r"'reference_mean': \(3,\)"):
+    divergences.gaussian_kl(x, x, jnp.ones(3))

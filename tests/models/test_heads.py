@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rewardjax.models import heads
+from rewardjax.models import heads, pooling
 from tests import variants
 
 NAN = jnp.nan
@@ -124,3 +124,49 @@ def test_bfloat16_heads_return_float32():
     mask = jnp.ones((2, 3), bool)
     out, _ = head.init_with_output(jax.random.key(0), features, mask)
     assert out.dtype == jnp.float32
+
+
+def test_reward_head_with_another_pool():
+  head = heads.RewardHead(pool=pooling.mean)
+  actual = head.apply(LINEAR, FEATURES, MASK)
+  # Means (1.5, 2.5) and (2, 2), against (1, 10) plus 0.5.
+  np.testing.assert_allclose(actual, [27.0, 22.5])
+
+
+@variants.every
+def test_vector_head_by_hand(variant):
+  kernels = {
+      "Dense_0": {
+          "kernel": jnp.array([[1.0, -1.0], [0.0, 1.0]]),
+          "bias": jnp.array([0.0, 1.0]),
+      },
+      "Dense_1": {"kernel": jnp.array([[1.0, 0.0, 2.0], [3.0, 1.0, 0.0]])},
+  }
+  head = heads.VectorHead(3, (2,), activation=nn.relu, use_bias=False)
+  x = jnp.array([[2.0, 0.0], [-1.0, 1.0]])
+  actual = variant(lambda x: head.apply({"params": kernels}, x))(x)
+  # Hidden layers relu(2, -1) and relu(-1, 3).
+  np.testing.assert_allclose(actual, [[2, 0, 4], [9, 3, 0]])
+
+
+def test_vector_head_starts_at_zero_and_has_the_layers_it_is_told():
+  x = jnp.ones((2, 4))
+  for widths in ((), (5,), (5, 6)):
+    head = heads.VectorHead(3, widths, dtype=jnp.bfloat16)
+    out, params = head.init_with_output(jax.random.key(0), x)
+    np.testing.assert_array_equal(out, jnp.zeros((2, 3)))
+    assert out.dtype == jnp.float32
+    assert len(params["params"]) == len(widths) + 1
+
+
+def test_own_attribute_reads_its_own_token():
+  scores = jnp.arange(18.0).reshape(2, 3, 3)
+  np.testing.assert_array_equal(
+      heads.own_attribute(scores), [[0, 4, 8], [9, 13, 17]]
+  )
+
+
+def test_own_attribute_needs_a_token_for_each(no_jaxtyping):
+  scores = jnp.ones((2, 3, 3))
+  with pytest.raises(ValueError, match="own_attribute: scores must be square"):
+    heads.own_attribute(scores[:, :2])
