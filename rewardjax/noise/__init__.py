@@ -11,6 +11,7 @@ from rewardjax.noise import (
     precision,
     privacy,
     rates,
+    steps,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "precision",
     "privacy",
     "rates",
+    "steps",
 ]

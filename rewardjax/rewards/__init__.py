@@ -7,6 +7,7 @@ from rewardjax.rewards import (
     likelihood,
     patterns,
     routes,
+    steps,
     variants,
     verifiers,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "likelihood",
     "patterns",
     "routes",
+    "steps",
     "variants",
     "verifiers",
 ]
