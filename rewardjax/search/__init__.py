@@ -1,5 +1,23 @@
-"""Choosing among candidates at inference time."""
+"""Choosing among candidates at inference time, and trees of steps."""
 
-from rewardjax.search import beam, tries, voting
+from rewardjax.search import (
+    beam,
+    compression,
+    mcts,
+    monte_carlo,
+    selection,
+    step_beam,
+    tries,
+    voting,
+)
 
-__all__ = ["beam", "tries", "voting"]
+__all__ = [
+    "beam",
+    "compression",
+    "mcts",
+    "monte_carlo",
+    "selection",
+    "step_beam",
+    "tries",
+    "voting",
+]

@@ -143,7 +143,7 @@ def test_segments_that_end_together_add_up_and_the_rest_is_lost():
 def test_segment_gradients_reach_scores_and_weights():
   token = jnp.arange(8.0)
   total = lambda scores, weights: jnp.sum(
-      token
+      token[None]
       * placement.segment_to_token_rewards(
           scores, SEGMENT_ENDS, SEGMENT_MASK, weights=weights, num_tokens=8
       )
