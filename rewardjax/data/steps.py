@@ -53,7 +53,7 @@ def _parts(text: str, ends: list[int]) -> list[str]:
   return [part for part in parts if part]
 
 
-def step_ids(token_ends: Iterable[int], steps: Sequence[str]) -> np.ndarray:
+def step_ids(token_ends: Iterable, steps: Sequence[str]) -> np.ndarray:
   """The step of each token, as `advantages.placement` reads it.
 
   Args:
@@ -70,7 +70,7 @@ def step_ids(token_ends: Iterable[int], steps: Sequence[str]) -> np.ndarray:
   return np.searchsorted(ends, list(token_ends), side="left")
 
 
-def last_tokens(ids: Iterable[int], *, num_steps: int) -> np.ndarray:
+def last_tokens(ids: Iterable, *, num_steps: int) -> np.ndarray:
   """The last token of each step [K]; -1 for a step without one."""
   checks.at_least("last_tokens", 1, num_steps=num_steps)
   ends = np.full(num_steps, -1)

@@ -102,7 +102,7 @@ def compress(
 
 
 def merged_texts(
-    merged: Iterable[int], texts: Sequence[str], *, separator: str = ""
+    merged: Iterable, texts: Sequence[str], *, separator: str = ""
 ) -> list[str]:
   """The step of each node after `node_compression`.
 

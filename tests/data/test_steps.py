@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 
 from rewardjax.data import steps
@@ -68,4 +67,4 @@ def test_names_bad_arguments():
   with pytest.raises(ValueError, match="2 steps and 1 labels"):
     steps.hierarchical_examples(["a", "b"], [1])
   with pytest.raises(ValueError, match="num_steps must be in"):
-    steps.last_tokens(np.zeros(2, int), num_steps=0)
+    steps.last_tokens([0, 0], num_steps=0)
