@@ -78,6 +78,41 @@ def ranks(
   return masking.fill_masked(places, mask)
 
 
+def spearman(
+    x: Float[Array, "*batch N"],
+    y: Float[Array, "*batch N"],
+    mask: Bool[Array, "*batch N"] | None = None,
+) -> Float[Array, "*batch"]:
+  """The correlation of ranks, equal values at their mean rank.
+
+  Args:
+    x: any unit.
+    y: any unit.
+    mask: True for real pairs; None means all.
+
+  Returns:
+    In [-1, 1], float32 or wider; NaN where either is constant.
+
+  Gradient: none.
+
+  Raises:
+    ValueError: if shapes differ.
+  """
+  checks.same_shape("spearman", x=x, y=y, mask=mask)
+
+  def centred(values):
+    places = ranks(values, mask, average=True)
+    mean = masking.masked_mean(places, mask, -1, keepdims=True)
+    return masking.fill_masked(places - mean, mask)
+
+  x, y = centred(x), centred(y)
+  total = lambda z: jnp.sum(z, axis=-1)
+  scale = jnp.sqrt(total(x * x) * total(y * y))
+  # Mean ranks are multiples of 1/2: those of a constant cancel exactly.
+  empty = scale == 0
+  return jnp.where(empty, jnp.nan, total(x * y) / jnp.where(empty, 1.0, scale))
+
+
 def segment_counts(
     values: Float[Array, "*shape"],
     segments: Int[Array, "*shape"],

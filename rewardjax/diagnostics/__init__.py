@@ -1,11 +1,23 @@
 """What a policy or a reward has become: measured, never trained on."""
 
 from rewardjax.diagnostics import (
+    agreement,
     leakage,
     mass_balance,
     pass_at_k,
     ranking,
+    scoring,
+    sections,
     sensitivity,
 )
 
-__all__ = ["leakage", "mass_balance", "pass_at_k", "ranking", "sensitivity"]
+__all__ = [
+    "agreement",
+    "leakage",
+    "mass_balance",
+    "pass_at_k",
+    "ranking",
+    "scoring",
+    "sections",
+    "sensitivity",
+]
