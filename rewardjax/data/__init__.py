@@ -5,6 +5,7 @@ imported here.
 """
 
 from rewardjax.data import (
+    benchmarks,
     curricula,
     edits,
     expressions,
@@ -20,6 +21,7 @@ from rewardjax.data import (
 )
 
 __all__ = [
+    "benchmarks",
     "curricula",
     "edits",
     "expressions",
