@@ -2,6 +2,7 @@
 
 from rewardjax.diagnostics import (
     agreement,
+    benchmarks,
     leakage,
     mass_balance,
     pass_at_k,
@@ -13,6 +14,7 @@ from rewardjax.diagnostics import (
 
 __all__ = [
     "agreement",
+    "benchmarks",
     "leakage",
     "mass_balance",
     "pass_at_k",
