@@ -64,6 +64,9 @@ BENCHMARKS = {
 }
 
 
+_AGGREGATIONS = typing.get_args(Aggregation)
+
+
 def _option(default, text: str):
   return dataclasses.field(default=default, metadata={"help": text})
 
@@ -72,7 +75,11 @@ def _option(default, text: str):
 class Options:
   """What to evaluate, on what; each field is a flag."""
 
-  benchmark: str = _option("", f"One of {', '.join(BENCHMARKS)}.")
+  benchmark: str = _option(
+      "",
+      "One of these, with the fields of its rows: "
+      + "; ".join(f"{name} ({x.fields})" for name, x in BENCHMARKS.items()),
+  )
   data: tuple[str, ...] = _option(
       (),
       "Files of rows, .jsonl or .parquet, with commas between; none: a few "
@@ -90,7 +97,7 @@ class Options:
   by_step: str = _option(
       "",
       "For rewardmath with a scorer of steps, whose scores are probabilities: "
-      f"how they make one score, one of {', '.join(typing.get_args(Aggregation))}.",
+      f"how they make one score, one of {', '.join(_AGGREGATIONS)}.",
   )
   threshold: float = _option(0.5, "For process_bench: lower means wrong.")
   reference: str = _option(
@@ -113,7 +120,7 @@ class Options:
     if self.by_step:
       if self.benchmark != "rewardmath":
         raise ValueError("--by_step is for --benchmark=rewardmath only.")
-      checks.one_of(where, typing.get_args(Aggregation), by_step=self.by_step)
+      checks.one_of(where, _AGGREGATIONS, by_step=self.by_step)
 
   @property
   def files(self) -> tuple[str, ...]:

@@ -15,17 +15,19 @@ started again with the same flags it only writes the tables anew. Without
 --scorer=experiments.baseline_scorers:length tries it all out.
 """
 
+import functools
 import importlib
+import inspect
 import json
 import pathlib
 import sys
 
 import jax
 import jax.numpy as jnp
-from absl import app, logging
+from absl import app, flags, logging
 
 from experiments import evaluate_options
-from experiments.evaluate_options import BENCHMARKS, Options
+from experiments.evaluate_options import Options
 from rewardjax.core import exact_json
 from rewardjax.data.benchmarks import reading, scores
 from rewardjax.diagnostics.benchmarks import arrays
@@ -35,18 +37,34 @@ from rewardjax.training.logging import write_atomically
 from rewardjax.training.report import Section, Table
 
 
+class ScorerError(RuntimeError):
+  """The scorer raised: its own traceback is shown, whatever the error."""
+
+
 def load_scorer(path: str):
-  """The function at `package.module:function`."""
+  """The function at `package.module:function`.
+
+  Raises:
+    ValueError: if there is none, or it cannot be called as a scorer is.
+  """
   module, _, name = path.partition(":")
-  sys.path.insert(0, "")  # modules of the working directory
   try:
-    return getattr(importlib.import_module(module), name)
-  except (ImportError, AttributeError, ValueError) as error:
+    scorer = getattr(importlib.import_module(module), name)
+    inspect.signature(scorer).bind([], [], meta=[])
+  except (ImportError, AttributeError, ValueError, TypeError) as error:
     raise ValueError(
-        f"--scorer must be package.module:function, got {path!r}: {error}."
+        "--scorer must be package.module:function, called as "
+        f"function(prompts, completions, meta=...), got {path!r}: {error}."
     ) from error
-  finally:
-    sys.path.remove("")
+
+  @functools.wraps(scorer)
+  def guarded(prompts, completions, *, meta):
+    try:
+      return scorer(prompts, completions, meta=meta)
+    except Exception as error:
+      raise ScorerError(f"{path} raised {type(error).__name__}.") from error
+
+  return guarded
 
 
 def _rows(options: Options):
@@ -74,11 +92,12 @@ def check_alone(options: Options, scorer) -> None:
     raise ValueError(f"{options.files[0]}: no row.")
   # The shortest: it has the most padding.
   pairs = sorted(pairs[: options.batch_size], key=lambda x: len(x[1]))
-  together, alone = scores.call(scorer, pairs)[0], scores.call(scorer, pairs[:1])
-  if abs(together - alone[0]) > options.tolerance * max(1, abs(alone[0])):
+  together, *_ = scores.call(scorer, pairs)
+  (alone,) = scores.call(scorer, pairs[:1])
+  if abs(together - alone) > options.tolerance * max(1, abs(alone)):
     raise ValueError(
         f"row {pairs[0][0].id!r}: its score is {together:g} in a batch of "
-        f"{len(pairs)} and {alone[0]:g} alone: padding changes it. Repair the "
+        f"{len(pairs)} and {alone:g} alone: padding changes it. Repair the "
         "scorer, or set --batch_size=1 or --tolerance."
     )
 
@@ -148,9 +167,11 @@ def evaluate(
 
 def as_table(name: str, rows: dict) -> Table:
   """One table; what a row lacks stays empty."""
-  columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-  cells = [[key, *(row.get(c, "") for c in columns)] for key, row in rows.items()]
-  return Table([name, *columns], cells)
+  columns = dict.fromkeys(column for row in rows.values() for column in row)
+  cells = lambda row: [row.get(column, "") for column in columns]
+  return Table(
+      [name, *columns], [[key, *cells(row)] for key, row in rows.items()]
+  )
 
 
 def publish(options, workdir, tables, num_rows, *, show) -> None:
@@ -189,10 +210,11 @@ def main(argv):
   workdir = pathlib.Path(options.workdir or f"runs/{options.benchmark}")
   try:
     evaluate(options, workdir)
-  except (ValueError, OSError, TypeError) as error:
+  except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
   evaluate_options.define_flags()
+  flags.adopt_module_key_flags(evaluate_options)  # or --help hides them
   app.run(main)

@@ -6,7 +6,6 @@ import pytest
 from rewardjax.diagnostics.benchmarks import arrays, chains, lists, pairs
 from rewardjax.types import ScoredRow
 
-
 NUMBERS = itertools.count()
 WIN, LOSS, TIE = (2.0, 1.0), (1.0, 2.0), (1.0, 1.0)
 
