@@ -111,7 +111,7 @@ def _resume(options: Options, workdir: pathlib.Path) -> None:
       "sizes": [pathlib.Path(x).stat().st_size for x in options.files],
       "scorer": options.scorer,
       "columns": list(options.columns),
-      "by_step": options.by_step,
+      "by_step": bool(options.by_step),  # how, is decided by the tables
   }
   if path.exists():
     before = exact_json.loads(path.read_text())

@@ -10,6 +10,7 @@ from rewardjax.diagnostics import (
     scoring,
     sections,
     sensitivity,
+    uncertainty,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "scoring",
     "sections",
     "sensitivity",
+    "uncertainty",
 ]

@@ -3,6 +3,7 @@
 from rewardjax.search import (
     beam,
     compression,
+    guided,
     mcts,
     monte_carlo,
     selection,
@@ -14,6 +15,7 @@ from rewardjax.search import (
 __all__ = [
     "beam",
     "compression",
+    "guided",
     "mcts",
     "monte_carlo",
     "selection",

@@ -116,6 +116,8 @@ def test_acc_plus_by_hand():
   hidden = jnp.where(mask, correct, NAN)
   found = scoring.acc_plus(hidden, groups, mask, num_groups=3)
   assert found.value == 1 and found.weight == 2
+  unknown = scoring.acc_plus(jnp.full(1, NAN), groups[:1], num_groups=1)
+  assert unknown.value == 0 and unknown.weight == 1
   nothing = scoring.acc_plus(correct, groups, ~mask & mask, num_groups=3)
   assert nothing.value == 0 and nothing.weight == 0
 
