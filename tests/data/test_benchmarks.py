@@ -1,6 +1,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
 from rewardjax.data.benchmarks import chains, lists, pairs, reading
@@ -69,6 +70,21 @@ def test_parquet_reads_no_other_column(tmp_path):
   with_image = list(pairs.rewardbench(path, columns=["image"]))
   assert all(row.meta == {"image": b"large"} for row in with_image)
   assert all(row.meta == {} for row in pairs.rewardbench(path))
+
+
+def test_a_large_row_group_is_not_read_at_once(tmp_path):
+  import pyarrow
+
+  draw = np.random.default_rng(0)
+  row = records("rewardbench")[0]
+  texts = lambda: {"prompt": draw.bytes(1000).hex()}
+  rows = [row | texts() for _ in range(8000)]
+  path = to_parquet(tmp_path, rows, compression="none")
+  assert path.stat().st_size > 15e6
+  before, most = pyarrow.total_allocated_bytes(), 0
+  for _ in pairs.rewardbench(path):
+    most = max(most, pyarrow.total_allocated_bytes() - before)
+  assert most < 8e6
 
 
 def test_rows_are_streamed(tmp_path):
@@ -201,10 +217,10 @@ def test_errors_name_file_row_and_field(name, change, message, tmp_path):
 
 
 def test_parquet_errors_name_file_and_row(tmp_path):
-  rows = records("rewardbench")
-  rows[5]["chosen"] = None
-  path = to_parquet(tmp_path, rows, row_group_size=2)
-  place = re.escape(f"{path}, row 6: field 'chosen'")
+  rows = [dict(row) for row in records("rewardbench") * 20]
+  rows[149]["chosen"] = None
+  path = to_parquet(tmp_path, rows, row_group_size=50)
+  place = re.escape(f"{path}, row 150: field 'chosen'")
   with pytest.raises(ValueError, match=place):
     list(pairs.rewardbench(path))
 

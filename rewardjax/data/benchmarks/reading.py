@@ -11,6 +11,7 @@ from rewardjax.types import EvalRow
 
 _JSON = (".jsonl", ".json")
 _ROWS_AT_ONCE = 64
+_BUFFER = 2**20  # bytes of each column
 
 
 class Record(NamedTuple):
@@ -154,7 +155,10 @@ def _parquet(path):
         f"{os.fspath(path)}: Parquet needs pyarrow: pip install pyarrow."
     ) from error
   try:
-    return pyarrow.parquet.ParquetFile(path)
+    # The default reads a whole row group at once, often the whole file.
+    return pyarrow.parquet.ParquetFile(
+        path, buffer_size=_BUFFER, pre_buffer=False
+    )
   except pyarrow.ArrowInvalid as error:
     raise ValueError(f"{os.fspath(path)}: {error}") from error
 
