@@ -173,6 +173,41 @@ def reciprocal_rank(
   return jnp.where(jnp.any(sides.is_right, axis=-1), 1 / rank, 0.0)
 
 
+def vote_correct(
+    correct: Bool[Array, "*batch K"],
+    mask: Bool[Array, "*batch K"] | None = None,
+    *,
+    unread_is_wrong: bool = True,
+) -> Float[Array, "*batch"]:
+  """1 where more than half of K judgements of a row are right.
+
+  Right with probability above 1/2 each, more judgements help; below, they
+  harm. An even number can tie, which is wrong.
+
+  Args:
+    correct: of each judgement, best in random order of the answers: a judge
+      that always names the first is right half of the time.
+    mask: True for judgements that could be read; None means all.
+    unread_is_wrong: whether the others count among the K (static). Left out
+      they hide how often a judge gives no answer.
+
+  Returns:
+    Float32; 0 for a row without judgements.
+
+  Raises:
+    ValueError: if shapes differ.
+
+  References:
+    "VLRewardBench: A Challenging Benchmark for Vision-Language Generative
+      Reward Models".
+  """
+  checks.same_shape("vote_correct", correct=correct, mask=mask)
+  mask = jnp.ones(correct.shape, bool) if mask is None else mask
+  right = jnp.sum(correct & mask, axis=-1)
+  size = correct.shape[-1] if unread_is_wrong else jnp.sum(mask, axis=-1)
+  return (2 * right > size).astype(jnp.float32)
+
+
 class Margins(NamedTuple):
   """How far right answers lie from each other, and from the wrong ones.
 

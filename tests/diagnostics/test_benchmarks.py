@@ -150,6 +150,37 @@ def test_rewardbench2_by_hand():
   assert score == pytest.approx((0.75 + 0 + ties) / 3)
 
 
+def test_ties_against_loops_over_prompts():
+  """Random rows, some prompts with but one of both, equal scores among them."""
+  draw = np.random.default_rng(0)
+  rows, stats = [], {"ref": {}, "tied": {}}
+  for prompt in range(30):
+    for kind, right in (("ref", 1), ("tied", int(draw.integers(2, 5)))):
+      if draw.random() < 0.1:
+        continue
+      better = np.array([2] * right + [0] * 3)
+      scores = (draw.integers(0, 4, right + 3) + better) / 4
+      name = f"{kind}:{prompt}"
+      rows.append(ScoredRow(name, name, "Ties", right, tuple(scores)))
+      low = min(scores[:right])
+      gap, spread = low - max(scores[right:]), max(scores[:right]) - low
+      stats[kind][prompt] = gap, spread
+  both = sorted(stats["ref"].keys() & stats["tied"].keys())
+  assert 20 < len(both) < 30
+  wins = {k: np.mean([gap > 0 for gap, _ in x.values()])
+          for k, x in stats.items()}
+  tied, d = np.array([stats["tied"][p] for p in both]).T
+  least = np.minimum(tied, [stats["ref"][p][0] for p in both])
+  with np.errstate(divide="ignore", invalid="ignore"):
+    margin = np.nan_to_num(np.tanh(least / d - 1), nan=0.0)
+  expected = (
+      0.3 * wins["tied"] + 0.3 * wins["ref"] + 0.2 * np.mean(tied > d)
+      + 0.2 * np.mean(least > d) + 0.01 * np.mean(margin)
+  )
+  found = lists.rewardbench2(rows)["subsets"]["Ties"]["score"]
+  assert found == pytest.approx(expected, rel=1e-12)
+
+
 def test_equal_scores_everywhere():
   rows = [best_of("Math", *[1.0] * 4), best_of("Focus", *[1.0] * 4)]
   found = lists.rewardbench2(rows)

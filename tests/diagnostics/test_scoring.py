@@ -104,6 +104,25 @@ def test_unknown_scores_never_win():
   assert scoring.reciprocal_rank(row, one, none) == 0
 
 
+@variants.every
+def test_votes_by_hand(variant):
+  correct = jnp.array([[1, 1, 0, 1], [1, 1, 0, 0], [1, 0, 1, 1], [0] * 4])
+  mask = jnp.array([[1] * 4, [1] * 4, [1, 1, 1, 0], [0] * 4]).astype(bool)
+  vote = variant(scoring.vote_correct)
+  correct = correct.astype(bool)
+  np.testing.assert_array_equal(vote(correct, mask), [1, 0, 0, 0])
+  read = variant(lambda *x: scoring.vote_correct(*x, unread_is_wrong=False))
+  np.testing.assert_array_equal(read(correct, mask), [1, 0, 1, 0])
+
+
+@pytest.mark.parametrize("k, expected", [(1, 0.6), (3, 0.648), (9, 0.733432)])
+def test_more_votes_help_by_enumeration(k, expected):
+  outcomes = np.array(list(itertools.product([False, True], repeat=k)))
+  chance = np.prod(np.where(outcomes, 0.6, 0.4), axis=1)
+  right = np.asarray(scoring.vote_correct(jnp.array(outcomes)))
+  assert chance @ right == pytest.approx(expected, abs=1e-6)
+
+
 def test_acc_plus_by_hand():
   correct = jnp.array([1.0, 1.0, 1.0, 0.0, 1.0])
   groups = jnp.array([0, 0, 1, 1, 2])
@@ -180,6 +199,8 @@ def test_names_bad_arguments(no_jaxtyping):
     name = function.__name__
     with pytest.raises(ValueError, match=rf"{name}: .*'num_correct': \(3,\)"):
       function(SCORES, jnp.ones(3, int))
+  with pytest.raises(ValueError, match=r"vote_correct: .*'mask': \(3,\)"):
+    scoring.vote_correct(jnp.ones(2, bool), jnp.ones(3, bool))
   with pytest.raises(ValueError, match=r"acc_plus: .*'groups': \(3,\)"):
     scoring.acc_plus(jnp.ones(2), jnp.ones(3, int), num_groups=1)
   with pytest.raises(ValueError, match=r"'margins': \(3,\)"):
