@@ -100,6 +100,17 @@ def test_a_long_cut_line_and_one_without_any_end(tmp_path):
   assert path.read_bytes() == whole
 
 
+def test_the_cut_line_of_a_large_file(tmp_path):
+  path = tmp_path / "s.jsonl"
+  large = [row._replace(group="g" * 30_000) for row in rows()]
+  list(scores.score_rows(score, large, path))
+  whole = path.read_bytes()
+  for end in (b"y", b"y" * 70_000):
+    path.write_bytes(whole + end)
+    list(scores.score_rows(score, large, path))
+    assert path.read_bytes() == whole
+
+
 def test_scores_of_other_data_are_not_taken(tmp_path):
   path = tmp_path / "s.jsonl"
   list(scores.score_rows(score, list(rows())[:2], path))
