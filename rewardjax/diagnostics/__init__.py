@@ -3,6 +3,7 @@
 from rewardjax.diagnostics import (
     agreement,
     benchmarks,
+    comparisons,
     leakage,
     mass_balance,
     pass_at_k,
@@ -16,6 +17,7 @@ from rewardjax.diagnostics import (
 __all__ = [
     "agreement",
     "benchmarks",
+    "comparisons",
     "leakage",
     "mass_balance",
     "pass_at_k",

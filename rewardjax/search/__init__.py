@@ -8,6 +8,7 @@ from rewardjax.search import (
     monte_carlo,
     selection,
     step_beam,
+    step_labels,
     tries,
     voting,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "monte_carlo",
     "selection",
     "step_beam",
+    "step_labels",
     "tries",
     "voting",
 ]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rewardjax.search import mcts
+from rewardjax.search import mcts, step_labels
 from tests import variants
 
 NAN = jnp.nan
@@ -17,20 +17,20 @@ FINAL = jnp.array([1.0, -1.0, 1.0, 1.0])
 
 @variants.every
 def test_rollout_values_by_hand(variant):
-  value = variant(mcts.hybrid_rollout_value)(VERDICTS, FINAL, MASK)
+  value = variant(step_labels.hybrid_rollout_value)(VERDICTS, FINAL, MASK)
   # All right: (n + 1) / (2 n) + 1 / n, the most there is.
   expected = [0.777778, 0.111111, 1, 5 / 8 + 1 / 4]
   np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
 def test_weight_of_the_answer_and_gradients():
-  value = lambda v, f: mcts.hybrid_rollout_value(v, f, final_weight=0.5)
+  value = lambda v, f: step_labels.hybrid_rollout_value(v, f, final_weight=0.5)
   v = jnp.array([1.0, 1.0, -1.0])
   np.testing.assert_allclose(value(v, jnp.array(1.0)), 4 / 9 + 0.5, rtol=1e-6)
   slope, final = jax.grad(value, (0, 1))(v, jnp.array(1.0))
   np.testing.assert_allclose(slope, np.array([3, 2, 1]) / 9, rtol=1e-6)
   assert final == 0.5
-  total = lambda v: jnp.sum(mcts.hybrid_rollout_value(v, FINAL, MASK))
+  total = lambda v: jnp.sum(step_labels.hybrid_rollout_value(v, FINAL, MASK))
   slope = jax.grad(total)(VERDICTS)
   np.testing.assert_array_equal(np.asarray(slope)[~np.asarray(MASK)], 0)
 
@@ -79,7 +79,7 @@ def test_perfect_checks_label_a_full_tree_with_the_truth():
   values = jnp.array([[nodes[i].value for i in c] for c in chains])
   verdicts = jnp.array([[float(nodes[i].verdict) for i in c] for c in chains])
   correct = jnp.array([True, False, False, False])
-  labels, mask = mcts.path_labels(values, verdicts, correct)
+  labels, mask = step_labels.path_labels(values, verdicts, correct)
   assert np.all(mask[0]) and np.all(labels[0])
   np.testing.assert_array_equal(labels[mask], (verdicts > 0)[mask])
 
@@ -128,7 +128,7 @@ def test_path_labels_by_hand(variant):
   verdicts = jnp.array([[1.0, -1.0, 1.0, -1.0], [-1.0, -1.0, 1.0, NAN]])
   correct = jnp.array([False, True])
   mask = jnp.array([[True] * 4, [True] * 3 + [False]])
-  found = variant(mcts.path_labels)(values, verdicts, correct, mask)
+  found = variant(step_labels.path_labels)(values, verdicts, correct, mask)
   np.testing.assert_array_equal(found.labels, [[1, 0, 1, 0], [1, 0, 1, 0]])
   # A wrong chain ends where its values recover; a right one does not.
   np.testing.assert_array_equal(found.mask, [[1, 1, 0, 0], [0, 1, 1, 0]])
@@ -141,6 +141,6 @@ def test_names_bad_arguments(no_jaxtyping):
   with pytest.raises(ValueError, match="mcts: decay must be in"):
     mcts.mcts(key, problem, decay=1.5)
   with pytest.raises(ValueError, match=r"final must be \[\*batch\]"):
-    mcts.hybrid_rollout_value(VERDICTS, FINAL[:2])
+    step_labels.hybrid_rollout_value(VERDICTS, FINAL[:2])
   with pytest.raises(ValueError, match=r"'verdicts': \(2,\)"):
-    mcts.path_labels(jnp.ones(3), jnp.ones(2), jnp.array(True))
+    step_labels.path_labels(jnp.ones(3), jnp.ones(2), jnp.array(True))

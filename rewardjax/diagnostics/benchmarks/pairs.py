@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from rewardjax.diagnostics import agreement, scoring, sections
+from rewardjax.diagnostics import agreement, comparisons, sections
 from rewardjax.diagnostics.benchmarks import arrays
 from rewardjax.diagnostics.benchmarks.arrays import Tables
 from rewardjax.types import ScoredRow
@@ -50,7 +50,7 @@ _GROUPS = {
 
 def _credits(rows, ties="strict"):
   scores, _, _ = arrays.padded(rows)
-  found = scoring.pairwise_accuracy(scores[:, 0], scores[:, 1], ties=ties)
+  found = comparisons.pairwise_accuracy(scores[:, 0], scores[:, 1], ties=ties)
   return np.asarray(found)
 
 
@@ -171,7 +171,7 @@ def mm_rlhf(rows: Sequence[ScoredRow]) -> Tables:
     credit = _credits(found)
     names = list(dict.fromkeys(row.group for row in found))
     ids = np.array([names.index(row.group) for row in found], np.int32)
-    plus = scoring.acc_plus(
+    plus = comparisons.acc_plus(
         jnp.asarray(credit), jnp.asarray(ids), num_groups=len(names)
     )
     return {
