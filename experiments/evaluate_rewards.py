@@ -18,7 +18,6 @@ started again with the same flags it only writes the tables anew. Without
 import functools
 import importlib
 import inspect
-import json
 import pathlib
 import sys
 
@@ -26,15 +25,13 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags, logging
 
-from experiments import evaluate_options
+from experiments import evaluate_options, evaluate_report
 from experiments.evaluate_options import Options
 from rewardjax.core import exact_json
 from rewardjax.data.benchmarks import reading, scores
 from rewardjax.diagnostics.benchmarks import arrays
 from rewardjax.rewards import steps
-from rewardjax.training import report
 from rewardjax.training.logging import write_atomically
-from rewardjax.training.report import Section, Table
 
 
 class ScorerError(RuntimeError):
@@ -161,45 +158,8 @@ def evaluate(
     with jax.enable_x64(True):
       rows = [_whole(row, options.by_step) for row in rows]
   tables = options.tables()(rows)
-  publish(options, workdir, tables, len(rows), show=show)
+  evaluate_report.publish(options, workdir, tables, len(rows), show=show)
   return tables
-
-
-def as_table(name: str, rows: dict) -> Table:
-  """One table; what a row lacks stays empty."""
-  columns = dict.fromkeys(column for row in rows.values() for column in row)
-  cells = lambda row: [row.get(column, "") for column in columns]
-  return Table(
-      [name, *columns], [[key, *cells(row)] for key, row in rows.items()]
-  )
-
-
-def publish(options, workdir, tables, num_rows, *, show) -> None:
-  """Writes tables.json and report.html, and prints the tables."""
-  write_atomically(
-      workdir / "tables.json", json.dumps(tables, indent=2) + "\n"
-  )
-  what = (
-      f"{num_rows} rows of {', '.join(options.files)}, scored by "
-      f"{options.scorer}."
-  )
-  if not options.data:
-    what += " These are the few rows that come with the package: they say "
-    what += "nothing about a model."
-  sections = [
-      Section(name.capitalize(), what if name == "overall" else "",
-              as_table(name, rows))
-      for name, rows in tables.items()
-      if rows
-  ]
-  path = report.write_report(
-      workdir / "report.html", f"Evaluation: {options.benchmark}", sections
-  )
-  if show:
-    for section in sections[::-1]:
-      report.print_table(section.table)
-    print(what)
-    print(f"Report: {path}")
 
 
 def main(argv):

@@ -145,8 +145,8 @@ def group_length_penalty(
   mean = masking.masked_mean(lengths, right, -1, keepdims=True)
   short = masking.safe_divide(mean - lengths, mean * tolerance)
   short = jnp.clip(jnp.abs(short) if both else short, 0.0, 1.0)
-  charged = mask & ~correct & jnp.any(right, axis=-1, keepdims=True)
-  return masking.fill_masked(-max_penalty * short, charged)
+  # Without a right answer the mean is 0, and so is the quotient.
+  return masking.fill_masked(-max_penalty * short, mask & ~correct)
 
 
 def _ramp(x, start, end):

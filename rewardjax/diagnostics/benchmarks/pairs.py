@@ -169,8 +169,9 @@ def mm_rlhf(rows: Sequence[ScoredRow]) -> Tables:
 
   def scores(found):
     credit = _credits(found)
-    names = list(dict.fromkeys(row.group for row in found))
-    ids = np.array([names.index(row.group) for row in found], np.int32)
+    names = {row.group: None for row in found}
+    place = {name: i for i, name in enumerate(names)}
+    ids = np.array([place[row.group] for row in found], np.int32)
     plus = comparisons.acc_plus(
         jnp.asarray(credit), jnp.asarray(ids), num_groups=len(names)
     )
