@@ -27,6 +27,7 @@ DATA = [
     "array-record>=0.7.2",
     "grain>=0.2.10",
     "importlib_resources>=6.1",  # tfds reads package files through it
+    "pyarrow>=14.0",  # benchmarks in Parquet
     "tensorflow-datasets>=4.9.8",
 ]
 JINJA = "jinja2>=3.1.6"
@@ -60,6 +61,7 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
+    package_data={"rewardjax.data.benchmarks": ["samples/*.jsonl"]},
     packages=setuptools.find_packages(include=["rewardjax", "rewardjax.*"]),
     install_requires=CORE,
     extras_require={

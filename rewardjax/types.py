@@ -4,7 +4,8 @@ Axes: B prompts, G samples of one prompt, P prompt tokens, T new tokens.
 """
 
 import enum
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
@@ -93,3 +94,30 @@ class Verdict(NamedTuple):
   score: float | None
   status: Status
   detail: str = ""
+
+
+class EvalRow(NamedTuple):
+  """Answers to one prompt, to be scored one by one; the right ones first.
+
+  id: unique in its file. group: what rows share, such as an image. subset: a
+  part of the benchmark. texts: whole answers, or a chain's prefixes, of which
+  the first `num_correct` hold no error. meta: what else a scorer may need.
+  """
+
+  id: str
+  group: str
+  subset: str
+  prompt: str
+  texts: tuple[str, ...]
+  num_correct: int
+  meta: Mapping[str, Any] = {}
+
+
+class ScoredRow(NamedTuple):
+  """An `EvalRow` without its texts, with a score for each of them."""
+
+  id: str
+  group: str
+  subset: str
+  num_correct: int
+  scores: tuple[float, ...]

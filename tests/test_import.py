@@ -43,7 +43,7 @@ def test_no_module_starts_a_backend_or_loads_what_is_heavy():
       for name in {MODULES!r}:
         importlib.import_module(name)
       heavy = ("tensorflow", "matplotlib", "orbax", "grain", "jinja2")
-      heavy += ("gguf", "safetensors", "tokenizers")
+      heavy += ("gguf", "pyarrow", "safetensors", "tokenizers")
       heavy += ("math_verify", "reasoning_gym")
       print([name for name in heavy if name in sys.modules])
       import jax.numpy as jnp

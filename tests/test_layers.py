@@ -40,6 +40,7 @@ HEAVY = {
     "jinja2",
     "matplotlib",
     "orbax",
+    "pyarrow",
     "safetensors",
     "tensorboardX",
     "tensorflow_datasets",

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rewardjax.core import checks, masking
+from rewardjax.core import checks, masking, statistics
 
 
 def place_last(
@@ -116,3 +116,52 @@ def spread(
   )
   shares = step_rewards.reshape(-1) / jnp.maximum(tokens, 1)
   return _gather(shares, segments, valid)
+
+
+def segment_to_token_rewards(
+    scores: Float[Array, "*batch K M"],
+    ends: Int[Array, "*batch M"],
+    mask: Bool[Array, "*batch M"] | None = None,
+    *,
+    weights: Float[Array, " K"],
+    num_tokens: int,
+) -> Float[Array, "*batch T"]:
+  """sum_k w_k score_k of each segment, on the segment's last token.
+
+  Undiscounted, a sequence earns what the same sum at its end would give it;
+  earlier tokens are no longer charged for later segments' luck.
+
+  Args:
+    scores: of K kinds for M segments, in reward units.
+    ends: index of each segment's last token; segments that end at one token
+      add up, one that ends outside 0 .. T-1 is lost.
+    mask: True for real segments; None means all.
+    weights: of each kind, any sign.
+    num_tokens: T (static).
+
+  Returns:
+    Rewards, float32 or wider.
+
+  Gradient: flows through `scores` and `weights`.
+
+  Raises:
+    ValueError: if shapes do not fit.
+
+  References:
+    "FGAIF: Aligning Large Vision-Language Models with Fine-grained AI
+      Feedback".
+  """
+  where = "segment_to_token_rewards"
+  checks.same_shape(where, ends=ends, mask=mask, segments=scores[..., 0, :])
+  if weights.shape != scores.shape[-2:-1]:
+    raise ValueError(
+        f"{where}: weights must be [K] for scores [*batch, K, M], got "
+        f"{weights.shape} for {scores.shape}."
+    )
+  kinds = jnp.ones(scores.shape, bool) if mask is None else mask[..., None, :]
+  kinds = jnp.broadcast_to(kinds, scores.shape)
+  scores = masking.fill_masked(scores, kinds)
+  weights = masking.as_accumulator(weights)
+  weights = weights.reshape((1,) * (scores.ndim - 2) + (-1, 1))
+  total = jnp.sum(weights * scores, axis=-2)
+  return statistics.step_sums(total, ends, mask, num_steps=num_tokens)

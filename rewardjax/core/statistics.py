@@ -92,6 +92,14 @@ def auc(
 
   Returns:
     Float32 or wider in [0, 1]; 0 without a positive or without a negative.
+def spearman(
+    x: Float[Array, "*batch N"],
+    y: Float[Array, "*batch N"],
+  """The correlation of ranks, equal values at their mean rank.
+    x: any unit.
+    y: any unit.
+    mask: True for real pairs; None means all.
+    In [-1, 1], float32 or wider; NaN where either is constant.
 
   Gradient: none.
 
@@ -111,6 +119,17 @@ def auc(
   won = masking.masked_sum(places, mask & positive, -1)
   won -= above * (above - 1) / 2
   return masking.safe_divide(won, above * below)
+  checks.same_shape("spearman", x=x, y=y, mask=mask)
+  def centred(values):
+    places = ranks(values, mask, average=True)
+    mean = masking.masked_mean(places, mask, -1, keepdims=True)
+    return masking.fill_masked(places - mean, mask)
+  x, y = centred(x), centred(y)
+  total = lambda z: jnp.sum(z, axis=-1)
+  scale = jnp.sqrt(total(x * x) * total(y * y))
+  # Mean ranks are multiples of 1/2: those of a constant cancel exactly.
+  empty = scale == 0
+  return jnp.where(empty, jnp.nan, total(x * y) / jnp.where(empty, 1.0, scale))
 
 
 def segment_counts(

@@ -5,16 +5,19 @@ imported here.
 """
 
 from rewardjax.data import (
+    benchmarks,
     curricula,
     edit_tasks,
     edits,
     expressions,
+    hulls,
     jsonl,
     list_programs,
     loader,
     pretrained_tokenizer,
     route_tasks,
     strata,
+    steps,
     tokenizers,
     tool_tasks,
     traced_integers,
@@ -23,16 +26,19 @@ from rewardjax.data import (
 )
 
 __all__ = [
+    "benchmarks",
     "curricula",
     "edit_tasks",
     "edits",
     "expressions",
+    "hulls",
     "jsonl",
     "list_programs",
     "loader",
     "pretrained_tokenizer",
     "route_tasks",
     "strata",
+    "steps",
     "tokenizers",
     "tool_tasks",
     "traced_integers",

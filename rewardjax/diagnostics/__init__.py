@@ -2,13 +2,19 @@
 
 from rewardjax.diagnostics import (
     calibration,
+    agreement,
+    benchmarks,
+    comparisons,
     leakage,
     mass_balance,
     out_of_distribution,
     overoptimization,
     pass_at_k,
     ranking,
+    scoring,
+    sections,
     sensitivity,
+    uncertainty,
 )
 
 __all__ = [
@@ -20,4 +26,10 @@ __all__ = [
     "pass_at_k",
     "ranking",
     "sensitivity",
+    "agreement",
+    "benchmarks",
+    "comparisons",
+    "scoring",
+    "sections",
+    "uncertainty",
 ]

@@ -14,6 +14,7 @@ from rewardjax.noise import (
     privacy,
     rates,
     selection,
+    steps,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "privacy",
     "rates",
     "selection",
+    "steps",
 ]

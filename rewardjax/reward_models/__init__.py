@@ -29,3 +29,5 @@ __all__ = [
     "process",
     "zero_inflated",
 ]
+    spread,
+__all__ = ["decomposition", "factors", "outcome", "process", "spread"]

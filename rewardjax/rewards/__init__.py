@@ -8,6 +8,7 @@ from rewardjax.rewards import (
     marks,
     patterns,
     routes,
+    steps,
     variants,
     verifiers,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "marks",
     "patterns",
     "routes",
+    "steps",
     "variants",
     "verifiers",
 ]

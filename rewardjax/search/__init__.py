@@ -1,5 +1,27 @@
-"""Choosing among candidates at inference time."""
+"""Choosing among candidates at inference time, and trees of steps."""
 
-from rewardjax.search import beam, tries, voting
+from rewardjax.search import (
+    beam,
+    compression,
+    guided,
+    mcts,
+    monte_carlo,
+    selection,
+    step_beam,
+    step_labels,
+    tries,
+    voting,
+)
 
-__all__ = ["beam", "tries", "voting"]
+__all__ = [
+    "beam",
+    "compression",
+    "guided",
+    "mcts",
+    "monte_carlo",
+    "selection",
+    "step_beam",
+    "step_labels",
+    "tries",
+    "voting",
+]

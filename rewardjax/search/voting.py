@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rewardjax.core import checks
+from rewardjax.core import checks, masking
 
 
 class Vote(NamedTuple):
@@ -37,16 +37,51 @@ def majority_vote(
       Language Models", 2022.
   """
   checks.same_shape("majority_vote", answers=answers, mask=mask)
+  return weighted_vote(answers, jnp.ones(answers.shape), mask)
+
+
+def weighted_vote(
+    answers: Int[Array, "*batch G"],
+    weights: Float[Array, "*batch G"],
+    mask: Bool[Array, "*batch G"] | None = None,
+) -> Vote:
+  """The answer whose voters weigh most; of equal ones the lowest id.
+
+  Equal weights make it `majority_vote`. Number the answers in the order in
+  which they appear and the first of equal ones wins.
+
+  Args:
+    answers: ids; negative ones are no votes. Answers that could not be read
+      may share an id of their own: one that is never right.
+    weights: >= 0, such as the reward of each sample; one that is negative or
+      NaN counts as 0. Where all are 0 the lowest id wins.
+    mask: True for samples that may vote; None means all.
+
+  Returns:
+    The winner, and its share of the weight cast.
+
+  Gradient: flows through `weights` into the share.
+
+  Raises:
+    ValueError: if shapes differ.
+
+  References:
+    "Rethinking Reward Models for Multi-Domain Test-Time Scaling".
+  """
+  where = "weighted_vote"
+  checks.same_shape(where, answers=answers, weights=weights, mask=mask)
   votes = answers >= 0 if mask is None else mask & (answers >= 0)
+  # NaN > 0 is False.
+  weights = masking.fill_masked(weights, votes & (weights > 0))
   equal = answers[..., :, None] == answers[..., None, :]
-  counts = jnp.sum(equal & votes[..., None, :], axis=-1)
-  counts = jnp.where(votes, counts, 0)
-  most = jnp.max(counts, axis=-1, keepdims=True, initial=0)
-  winning = votes & (counts == most)
+  cast = jnp.where(equal, weights[..., None, :], 0.0)
+  totals = jnp.where(votes, jnp.sum(cast, axis=-1), -1.0)
+  most = jnp.max(totals, axis=-1, keepdims=True, initial=-1)
+  winning = votes & (totals == most)
   largest = jnp.iinfo(answers.dtype).max
   lowest = jnp.min(
       jnp.where(winning, answers, largest), axis=-1, initial=largest
   )
-  cast = jnp.sum(votes, axis=-1)
-  answer = jnp.where(cast > 0, lowest, -1)
-  return Vote(answer, most[..., 0] / jnp.maximum(cast, 1))
+  answer = jnp.where(jnp.any(votes, axis=-1), lowest, -1)
+  share = jnp.maximum(most[..., 0], 0.0)
+  return Vote(answer, masking.safe_divide(share, jnp.sum(weights, axis=-1)))

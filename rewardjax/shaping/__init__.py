@@ -2,6 +2,7 @@
 
 from rewardjax.shaping import (
     aggregation,
+    combination,
     length,
     ranks,
     renorm,
@@ -9,4 +10,12 @@ from rewardjax.shaping import (
     turns,
 )
 
-__all__ = ["aggregation", "length", "ranks", "renorm", "transforms", "turns"]
+__all__ = [
+    "aggregation",
+    "combination",
+    "length",
+    "ranks",
+    "renorm",
+    "transforms",
+    "turns",
+]

@@ -118,3 +118,30 @@ def normalize_then_sum(
   swap = lambda x: jnp.swapaxes(x, -1, -2)
   advantages = swap(estimator(swap(rewards), swap(mask)))
   return jnp.sum(weights * masking.fill_masked(advantages, mask), -1)
+
+
+def zscore_sum(
+    rewards: Components,
+    mask: ComponentMask | None = None,
+    *,
+    weights: Float[Array, " M"],
+    ddof: int = 1,
+) -> Float[Array, "*batch G"]:
+  """The weighted sum of the z-scores of each component within its group.
+
+  `normalize_then_sum` with (r - mean) / std; a component that all samples of
+  a group share adds 0.
+
+  Args:
+    rewards: whole groups.
+    mask: True where a component is known; a missing one adds 0.
+    weights: of each component, whatever its scale.
+    ddof: of the variance (static).
+
+  Gradient: flows through `rewards`.
+
+  References:
+    "Understanding Reward Hacking in Text-to-Image Reinforcement Learning".
+  """
+  whiten = lambda r, m: masking.masked_whiten(r, m, -1, epsilon=0, ddof=ddof)
+  return normalize_then_sum(rewards, mask, weights=weights, estimator=whiten)

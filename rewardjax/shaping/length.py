@@ -9,7 +9,7 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rewardjax.core import checks
+from rewardjax.core import checks, masking
 from rewardjax.types import Scalar
 
 
@@ -98,6 +98,55 @@ def length_trapezoid(
   rise = _ramp(x, rise_start, rise_end)
   # From the other end: the step of a fall of width 0 lies beyond its end.
   return jnp.minimum(rise, _ramp(-x, -fall_end, -fall_start))
+
+
+def group_length_penalty(
+    lengths: Int[Array, "*batch G"],
+    correct: Bool[Array, "*batch G"],
+    mask: Bool[Array, "*batch G"] | None = None,
+    *,
+    max_penalty: Scalar = 0.5,
+    tolerance: Scalar = 1.0,
+    both: bool = False,
+) -> Float[Array, "*batch G"]:
+  """Charges wrong answers for being shorter than the right ones.
+
+      -max_penalty clip((m - l) / (tolerance m), 0, 1)
+
+  with m the mean length of the right answers of the group: giving up early
+  must not be the cheapest way to be wrong.
+
+  Args:
+    lengths: tokens of each answer.
+    correct: whether it is right.
+    mask: True for answers whose verdict is known; None means all.
+    max_penalty: in reward units.
+    tolerance: the share of m by which an answer may fall short before the
+      whole penalty is due.
+    both: whether longer ones are charged alike (static).
+
+  Returns:
+    A term <= 0 to be added to the reward, float32; 0 for right answers,
+    and for a group without one.
+
+  Raises:
+    ValueError: if shapes differ, or `tolerance` is not positive.
+
+  References:
+    "Beyond Monolithic Rewards: A Hybrid and Multi-Aspect Reward
+      Optimization" (HARMO; the formula is our reading).
+  """
+  where = "group_length_penalty"
+  checks.within(where, 0.0, low_open=True, tolerance=tolerance)
+  checks.same_shape(where, lengths=lengths, correct=correct, mask=mask)
+  mask = jnp.ones(lengths.shape, bool) if mask is None else mask
+  lengths = jnp.where(mask, lengths, 0).astype(jnp.float32)
+  right = mask & correct
+  mean = masking.masked_mean(lengths, right, -1, keepdims=True)
+  short = masking.safe_divide(mean - lengths, mean * tolerance)
+  short = jnp.clip(jnp.abs(short) if both else short, 0.0, 1.0)
+  # Without a right answer the mean is 0, and so is the quotient.
+  return masking.fill_masked(-max_penalty * short, mask & ~correct)
 
 
 def _ramp(x, start, end):

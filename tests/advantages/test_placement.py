@@ -107,3 +107,64 @@ def test_names_bad_arguments(no_jaxtyping):
     placement.every(jnp.ones((3, 2)), IDS, MASK)
   with pytest.raises(ValueError, match="'step_ids': \\(2, 6\\), 'mask'"):
     placement.spread(STEP_REWARDS, IDS, MASK[:, :5])
+
+
+SEGMENT_SCORES = jnp.array([[[0.9, 0.2, 0.5, NAN], [0.1, 0.8, 0.6, NAN]]])
+SEGMENT_ENDS = jnp.array([[2, 5, 7, 0]])
+SEGMENT_MASK = jnp.array([[True, True, True, False]])
+SEGMENT_WEIGHTS = jnp.array([0.5, 1.0])
+
+
+@variants.every
+def test_segments_of_several_kinds_by_hand(variant):
+  rows = lambda x: jnp.concatenate([x, x])
+  place = variant(placement.segment_to_token_rewards)
+  actual = place(
+      rows(SEGMENT_SCORES),
+      rows(SEGMENT_ENDS),
+      rows(SEGMENT_MASK),
+      weights=SEGMENT_WEIGHTS,
+      num_tokens=8,
+  )
+  expected = [[0, 0, 0.55, 0, 0, 0.9, 0, 0.85]] * 2
+  np.testing.assert_allclose(actual, expected, rtol=1e-6)
+  np.testing.assert_allclose(np.sum(actual, -1), 2.3, rtol=1e-6)
+
+
+def test_segments_that_end_together_add_up_and_the_rest_is_lost():
+  scores = jnp.array([[1.0, 2.0, 4.0, 8.0]])
+  ends = jnp.array([1, 1, 3, -1])
+  actual = placement.segment_to_token_rewards(
+      scores, ends, weights=jnp.ones(1), num_tokens=3
+  )
+  np.testing.assert_array_equal(actual, [0, 3, 0])
+
+
+def test_segment_gradients_reach_scores_and_weights():
+  token = jnp.arange(8.0)
+  total = lambda scores, weights: jnp.sum(
+      token[None]
+      * placement.segment_to_token_rewards(
+          scores, SEGMENT_ENDS, SEGMENT_MASK, weights=weights, num_tokens=8
+      )
+  )
+  to_scores, to_weights = jax.grad(total, (0, 1))(
+      SEGMENT_SCORES, SEGMENT_WEIGHTS
+  )
+  np.testing.assert_allclose(to_scores[0, 0], [1, 2.5, 3.5, 0])
+  np.testing.assert_allclose(to_scores[0, 1], [2, 5, 7, 0])
+  expected = [0.9 * 2 + 0.2 * 5 + 0.5 * 7, 0.1 * 2 + 0.8 * 5 + 0.6 * 7]
+  np.testing.assert_allclose(to_weights, expected, rtol=1e-6)
+
+
+def test_segment_arguments_are_named(no_jaxtyping):
+  place = placement.segment_to_token_rewards
+  with pytest.raises(ValueError, match=r"'ends': \(1, 3\)"):
+    place(
+        SEGMENT_SCORES,
+        SEGMENT_ENDS[:, :3],
+        weights=SEGMENT_WEIGHTS,
+        num_tokens=8,
+    )
+  with pytest.raises(ValueError, match=r"weights must be \[K\]"):
+    place(SEGMENT_SCORES, SEGMENT_ENDS, weights=jnp.ones(3), num_tokens=8)

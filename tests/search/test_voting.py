@@ -46,3 +46,35 @@ def test_an_empty_group_has_no_answer():
 def test_names_bad_arguments(no_jaxtyping):
   with pytest.raises(ValueError, match="majority_vote: expected one common"):
     voting.majority_vote(ANSWERS, jnp.ones((4, 3), bool))
+
+
+WEIGHTS = jnp.array([
+    [0.1, 0.2, 0.9, 0.3], [1.0, 2.0, 1.0, jnp.nan], [1.0, 1.0, 1.0, 0.5],
+    [1.0, 1.0, 1.0, 1.0],
+])
+
+
+@variants.every
+def test_weighted_votes_by_hand(variant):
+  answer, share = variant(voting.weighted_vote)(ANSWERS, WEIGHTS)
+  np.testing.assert_array_equal(answer, [5, 2, 7, -1])
+  np.testing.assert_allclose(share, [0.6, 0.5, 1, 0], rtol=1e-6)
+
+
+def test_equal_weights_are_a_majority_and_bad_ones_count_nothing():
+  random = np.random.default_rng(1)
+  answers = jnp.array(random.integers(-1, 3, (50, 7)))
+  plain = voting.majority_vote(answers)
+  equal = voting.weighted_vote(answers, jnp.full(answers.shape, 0.25))
+  np.testing.assert_array_equal(plain.answer, equal.answer)
+  np.testing.assert_allclose(plain.share, equal.share, rtol=1e-6)
+  weights = jnp.array([-5.0, jnp.nan, 0.1])
+  answer, share = voting.weighted_vote(jnp.array([1, 1, 2]), weights)
+  assert answer == 2 and share == 1
+  nobody, share = voting.weighted_vote(jnp.array([4, 2, -1]), jnp.zeros(3))
+  assert nobody == 2 and share == 0
+
+
+def test_weighted_votes_name_bad_arguments(no_jaxtyping):
+  with pytest.raises(ValueError, match=r"'weights': \(3,\)"):
+    voting.weighted_vote(jnp.ones(4, int), jnp.ones(3))

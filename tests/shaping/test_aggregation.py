@@ -124,3 +124,24 @@ def test_names_bad_arguments(no_jaxtyping):
     aggregation.weighted_sum(REWARDS, weights=jnp.ones(3))
   with pytest.raises(ValueError, match="normalize_then_sum: expected one"):
     normalize_first(REWARDS, MASK[0], weights=WEIGHTS)
+
+
+@variants.every
+def test_zscore_sum_is_the_standardised_sum(variant):
+  actual = variant(aggregation.zscore_sum)(REWARDS, MASK, weights=WEIGHTS)
+  first = 2 * np.array([2, -1, -1]) / np.sqrt(3)
+  second = 0.1 * np.array([-1, 0, 1]) / np.sqrt(2)
+  np.testing.assert_allclose(actual[0], first + second, rtol=1e-5)
+  scaled = aggregation.zscore_sum(
+      REWARDS * jnp.array([[[3.0, 50.0]]]) - 7, MASK, weights=WEIGHTS
+  )
+  np.testing.assert_allclose(scaled, actual, rtol=1e-4)
+
+
+def test_zscores_of_equal_rewards_are_zero_and_ddof_counts():
+  equal = jnp.full((2, 3, 1), 4.0)
+  zero = aggregation.zscore_sum(equal, weights=jnp.ones(1))
+  np.testing.assert_array_equal(zero, 0)
+  two = jnp.array([[[0.0], [2.0]]])
+  whole = aggregation.zscore_sum(two, weights=jnp.ones(1), ddof=0)
+  np.testing.assert_allclose(whole, [[-1, 1]], rtol=1e-6)

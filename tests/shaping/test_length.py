@@ -66,3 +66,47 @@ def test_length_trapezoid_names_bad_arguments():
   message = r"length_trapezoid: fall_start must be in \[3, inf\], got 2"
   with pytest.raises(ValueError, match=message):
     length.length_trapezoid(jnp.array([3]), **bounds)
+
+
+LENGTHS = jnp.array([[100, 200, 50, 150], [100, 200, 50, 150], [9, 9, 9, 9]])
+CORRECT = jnp.array([[1, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 1]]).astype(bool)
+
+
+@variants.every
+def test_group_length_penalty_by_hand(variant):
+  pad = lambda x: jnp.concatenate([x, x[:1]])
+  penalty = variant(length.group_length_penalty)(pad(LENGTHS), pad(CORRECT))
+  # The right answers have 150 tokens on average.
+  first = [0, 0, -1 / 3, 0]
+  np.testing.assert_allclose(
+      penalty, [first, [0] * 4, [0] * 4, first], rtol=1e-6
+  )
+
+
+def test_group_length_penalty_options_and_unknown_verdicts():
+  penalty = lambda **options: length.group_length_penalty(
+      jnp.array([100, 20, 160]), jnp.array([True, False, False]), **options
+  )
+  np.testing.assert_allclose(penalty(), [0, -0.4, 0], rtol=1e-6)
+  both = penalty(both=True)
+  np.testing.assert_allclose(both, [0, -0.4, -0.3], rtol=1e-6)
+  tight = penalty(tolerance=0.5, max_penalty=2.0)
+  np.testing.assert_allclose(tight, [0, -2, 0], rtol=1e-6)
+  mask = jnp.array([False, True, True])
+  hidden = length.group_length_penalty(
+      jnp.array([100, 20, 160]), jnp.array([True, False, False]), mask
+  )
+  np.testing.assert_array_equal(hidden, 0)
+
+
+def test_group_length_penalty_scales_with_its_unit_only():
+  a = length.group_length_penalty(LENGTHS, CORRECT)
+  b = length.group_length_penalty(10 * LENGTHS, CORRECT)
+  np.testing.assert_allclose(a, b, rtol=1e-6)
+  with pytest.raises(ValueError, match=r"tolerance must be in \(0"):
+    length.group_length_penalty(LENGTHS, CORRECT, tolerance=0.0)
+
+
+def test_group_length_penalty_names_arguments(no_jaxtyping):
+  with pytest.raises(ValueError, match=r"'correct': \(1, 4\)"):
+    length.group_length_penalty(LENGTHS, CORRECT[:1])

@@ -1,0 +1,167 @@
+"""The flags of `experiments.evaluate_rewards`, and the benchmarks there are."""
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from absl import flags
+
+from rewardjax.core import checks
+from rewardjax.data.benchmarks import chains, lists, pairs, reading
+from rewardjax.diagnostics.benchmarks import chains as chain_tables
+from rewardjax.diagnostics.benchmarks import lists as list_tables
+from rewardjax.diagnostics.benchmarks import pairs as pair_tables
+from rewardjax.rewards.steps import Aggregation
+
+
+class Benchmark(NamedTuple):
+  """How a benchmark's rows are read, and what its tables are."""
+
+  read: Callable[..., Any]  # (path, columns=...) -> rows
+  tables: Callable[..., Any]  # scored rows -> tables
+  fields: str  # of its rows, for people
+
+
+BENCHMARKS = {
+    "rewardbench": Benchmark(
+        pairs.rewardbench,
+        pair_tables.rewardbench,
+        "id, prompt, chosen, rejected, subset",
+    ),
+    "rewardbench2": Benchmark(
+        lists.rewardbench2,
+        list_tables.rewardbench2,
+        "id, prompt, chosen and rejected (lists), subset",
+    ),
+    "m_rewardbench": Benchmark(
+        pairs.m_rewardbench,
+        pair_tables.m_rewardbench,
+        "id, prompt, chosen, rejected, language, source",
+    ),
+    "vl_rewardbench": Benchmark(
+        pairs.vl_rewardbench,
+        pair_tables.vl_rewardbench,
+        "id, query, response (two), human_ranking",
+    ),
+    "mm_rlhf": Benchmark(
+        pairs.mm_rlhf,
+        pair_tables.mm_rlhf,
+        "id, image or video, prompt, chosen, rejected",
+    ),
+    "rewardmath": Benchmark(
+        lists.rewardmath,
+        list_tables.rewardmath,
+        "problem_id, problem, eval_solution, solution_type, "
+        "solution_reference",
+    ),
+    "process_bench": Benchmark(
+        chains.process_bench,
+        chain_tables.process_bench,
+        "id, problem, steps, label",
+    ),
+}
+
+
+_AGGREGATIONS = typing.get_args(Aggregation)
+
+
+def _option(default, text: str):
+  return dataclasses.field(default=default, metadata={"help": text})
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What to evaluate, on what; each field is a flag."""
+
+  benchmark: str = _option(
+      "",
+      "One of these, with the fields of its rows: "
+      + "; ".join(f"{name} ({x.fields})" for name, x in BENCHMARKS.items()),
+  )
+  data: tuple[str, ...] = _option(
+      (),
+      "Files of rows, .jsonl or .parquet, with commas between; none: a few "
+      "rows of our own, to try the command.",
+  )
+  scorer: str = _option(
+      "",
+      "package.module:function, called as function(prompts, completions, "
+      "meta=...) and giving one number per completion, higher is better.",
+  )
+  batch_size: int = _option(32, "Completions per call of the scorer.")
+  columns: tuple[str, ...] = _option(
+      (), "Other columns that the scorer finds in meta, such as image."
+  )
+  by_step: str = _option(
+      "",
+      "For rewardmath with a scorer of steps, whose scores are probabilities: "
+      f"how they make one score, one of {', '.join(_AGGREGATIONS)}.",
+  )
+  threshold: float = _option(0.5, "For process_bench: lower means wrong.")
+  reference: str = _option(
+      "eng_Latn", "For m_rewardbench: the language that others are held to."
+  )
+  tolerance: float = _option(
+      1e-3,
+      "By how much the first completion's score may change if it is alone in "
+      "its batch, as a share; negative: do not look.",
+  )
+  workdir: str = _option("", "For everything; default runs/<benchmark>.")
+
+  def check(self) -> None:
+    """Raises ValueError, naming the flag, unless every value makes sense."""
+    where = "evaluate_rewards"
+    checks.one_of(where, BENCHMARKS, benchmark=self.benchmark)
+    checks.at_least(where, 1, batch_size=self.batch_size)
+    if not self.scorer:
+      raise ValueError("--scorer must be package.module:function.")
+    if self.by_step:
+      if self.benchmark != "rewardmath":
+        raise ValueError("--by_step is for --benchmark=rewardmath only.")
+      checks.one_of(where, _AGGREGATIONS, by_step=self.by_step)
+
+  @property
+  def files(self) -> tuple[str, ...]:
+    """The data, or the sample that stands for them."""
+    return self.data or (str(reading.sample(self.benchmark)),)
+
+  def reader(self) -> Callable[..., Any]:
+    """path -> rows."""
+    more = {"by_step": True} if self.by_step else {}
+    read = BENCHMARKS[self.benchmark].read
+    return functools.partial(read, columns=self.columns, **more)
+
+  def tables(self) -> Callable[..., Any]:
+    """Scored rows -> tables."""
+    more = {
+        "process_bench": {"threshold": self.threshold},
+        "m_rewardbench": {"reference": self.reference},
+    }.get(self.benchmark, {})
+    return functools.partial(BENCHMARKS[self.benchmark].tables, **more)
+
+
+_DEFINE = {
+    str: flags.DEFINE_string,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    tuple[str, ...]: flags.DEFINE_list,
+}
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+  """One flag per field, with its default and help."""
+  for field in dataclasses.fields(Options):
+    define, text = _DEFINE[field.type], field.metadata["help"]
+    default = field.default
+    default = list(default) if isinstance(default, tuple) else default
+    define(field.name, default, text, flag_values=values)
+
+
+def from_flags(values: flags.FlagValues = flags.FLAGS) -> Options:
+  """What the command line said."""
+  found = {f.name: values[f.name].value for f in dataclasses.fields(Options)}
+  return Options(**{
+      name: tuple(x) if isinstance(x, list) else x for name, x in found.items()
+  })

@@ -1,0 +1,180 @@
+r"""How good is a reward model? Scores the rows of a public benchmark.
+
+    python -m experiments.evaluate_rewards --benchmark=rewardbench2 \
+        --data=rewardbench2.parquet --scorer=my_package.model:score
+
+Flow: rows (streamed) -> scores -> tables by the formulas of the benchmark.
+The scorer is called as score(prompts, completions, meta=...) with lists of
+equal length and gives one number per completion, higher is better. It is any
+function: a model of yours, a verifier, a judge.
+
+Writes to the run directory scores.jsonl (one line per row, as it comes),
+tables.json and report.html. A run that was killed goes on where it stopped;
+started again with the same flags it only writes the tables anew. Without
+--data it reads a few rows of our own in the schema of the benchmark;
+--scorer=experiments.baseline_scorers:length tries it all out.
+"""
+
+import functools
+import importlib
+import inspect
+import pathlib
+import sys
+
+import jax
+import jax.numpy as jnp
+from absl import app, flags, logging
+
+from experiments import evaluate_options, evaluate_report
+from experiments.evaluate_options import Options
+from rewardjax.core import exact_json
+from rewardjax.data.benchmarks import reading, scores
+from rewardjax.diagnostics.benchmarks import arrays
+from rewardjax.rewards import steps
+from rewardjax.training.logging import write_atomically
+
+
+class ScorerError(RuntimeError):
+  """The scorer raised: its own traceback is shown, whatever the error."""
+
+
+def load_scorer(path: str):
+  """The function at `package.module:function`.
+
+  Raises:
+    ValueError: if there is none, or it cannot be called as a scorer is.
+  """
+  module, _, name = path.partition(":")
+  try:
+    scorer = getattr(importlib.import_module(module), name)
+    inspect.signature(scorer).bind([], [], meta=[])
+  except (ImportError, AttributeError, ValueError, TypeError) as error:
+    raise ValueError(
+        "--scorer must be package.module:function, called as "
+        f"function(prompts, completions, meta=...), got {path!r}: {error}."
+    ) from error
+
+  @functools.wraps(scorer)
+  def guarded(prompts, completions, *, meta):
+    try:
+      return scorer(prompts, completions, meta=meta)
+    except Exception as error:
+      raise ScorerError(f"{path} raised {type(error).__name__}.") from error
+
+  return guarded
+
+
+def _rows(options: Options):
+  read = options.reader()
+  return reading.distinct_ids(
+      row for path in options.files for row in read(path)
+  )
+
+
+def check_alone(options: Options, scorer) -> None:
+  """Scores the first texts together and the first one alone.
+
+  Padding, or the order in a batch, must not change a score: with a model
+  where it does, every number of the tables depends on the batch size.
+
+  Raises:
+    ValueError: with both scores, if they differ by more than the tolerance.
+  """
+  pairs = []
+  for row in _rows(options):
+    pairs += [(row, text) for text in row.texts]
+    if len(pairs) >= options.batch_size:
+      break
+  if not pairs:
+    raise ValueError(f"{options.files[0]}: no row.")
+  # The shortest: it has the most padding.
+  pairs = sorted(pairs[: options.batch_size], key=lambda x: len(x[1]))
+  together, *_ = scores.call(scorer, pairs)
+  (alone,) = scores.call(scorer, pairs[:1])
+  if abs(together - alone) > options.tolerance * max(1, abs(alone)):
+    raise ValueError(
+        f"row {pairs[0][0].id!r}: its score is {together:g} in a batch of "
+        f"{len(pairs)} and {alone:g} alone: padding changes it. Repair the "
+        "scorer, or set --batch_size=1 or --tolerance."
+    )
+
+
+def _resume(options: Options, workdir: pathlib.Path) -> None:
+  """Raises ValueError if the directory has scores of another run."""
+  path = workdir / "run.json"
+  run = {
+      "benchmark": options.benchmark,
+      "data": [str(pathlib.Path(x).resolve()) for x in options.files],
+      "sizes": [pathlib.Path(x).stat().st_size for x in options.files],
+      "scorer": options.scorer,
+      "columns": list(options.columns),
+      "by_step": bool(options.by_step),  # how, is decided by the tables
+  }
+  if path.exists():
+    before = exact_json.loads(path.read_text())
+    changed = [name for name in run if before.get(name) != run[name]]
+    if changed:
+      raise ValueError(
+          f"{workdir} holds scores of another run, whose {changed[0]} is "
+          f"{before.get(changed[0])!r}: give another --workdir."
+      )
+  write_atomically(path, exact_json.dumps(run) + "\n")
+
+
+def _whole(row, how: str):
+  """The scores of a chain's steps as one."""
+  chain = steps.aggregate_steps(jnp.array(row.scores), how=how)
+  return row._replace(scores=(float(chain),))
+
+
+def evaluate(
+    options: Options, workdir: pathlib.Path, *, show: bool = True
+) -> arrays.Tables:
+  """Scores what has no score yet, and writes everything.
+
+  Raises:
+    ValueError: in one line, for a flag, a file, a row or a score that makes
+      no sense.
+    OSError: if there is no such file.
+  """
+  import tqdm
+
+  options.check()
+  workdir = pathlib.Path(workdir)
+  scorer = load_scorer(options.scorer)
+  total = sum(reading.count(path) for path in options.files)
+  _resume(options, workdir)
+  done = workdir / "scores.jsonl"
+  if options.tolerance >= 0 and not done.exists():
+    check_alone(options, scorer)
+  found = scores.score_rows(
+      scorer, _rows(options), done, batch_size=options.batch_size
+  )
+  bar = dict(desc=options.benchmark, unit="row", total=total, disable=not show)
+  rows = list(tqdm.tqdm(found, **bar))
+  if not rows:
+    raise ValueError(f"{options.files[0]}: no row.")
+  if options.by_step:
+    with jax.enable_x64(True):
+      rows = [_whole(row, options.by_step) for row in rows]
+  tables = options.tables()(rows)
+  evaluate_report.publish(options, workdir, tables, len(rows), show=show)
+  return tables
+
+
+def main(argv):
+  if len(argv) > 1:
+    sys.exit(f"error: unexpected argument {argv[1]!r}; flags begin with --.")
+  logging.set_verbosity(logging.ERROR)  # jax tells of backends it lacks
+  options = evaluate_options.from_flags()
+  workdir = pathlib.Path(options.workdir or f"runs/{options.benchmark}")
+  try:
+    evaluate(options, workdir)
+  except (ValueError, OSError) as error:
+    sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+  evaluate_options.define_flags()
+  flags.adopt_module_key_flags(evaluate_options)  # or --help hides them
+  app.run(main)

@@ -1,0 +1,9 @@
+"""Rows of public benchmarks of reward models: readers, samples, their scores.
+
+One reader per schema, `path -> Iterator[EvalRow]`. Files are JSON lines or
+Parquet and are streamed: none has to fit into memory.
+"""
+
+from rewardjax.data.benchmarks import chains, lists, pairs, reading, scores
+
+__all__ = ["chains", "lists", "pairs", "reading", "scores"]

@@ -1,0 +1,87 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rewardjax.diagnostics import uncertainty
+
+
+def distance(edges, variances, size):
+  return uncertainty.inference_distance(
+      jnp.array(edges), jnp.array(variances), num_nodes=size
+  )
+
+
+def test_in_a_row_side_by_side_and_a_triangle():
+  row = distance([[0, 1], [1, 2]], [1.0, 1.0], 3)
+  np.testing.assert_allclose(row, [[0, 1, 2], [1, 0, 1], [2, 1, 0]], atol=1e-6)
+  twice = distance([[0, 1], [1, 0]], [1.0, 1.0], 2)
+  np.testing.assert_allclose(twice[0, 1], 0.5, rtol=1e-6)
+  triangle = distance([[0, 1], [1, 2], [2, 0]], [1.0] * 3, 3)
+  np.testing.assert_allclose(triangle[0, 1:], 2 / 3, rtol=1e-6)
+
+
+def test_what_nothing_joins_is_unknown():
+  found = distance([[0, 1], [2, 3], [3, 3]], [2.0, 3.0, 1.0], 5)
+  assert found[0, 1] == pytest.approx(2) and found[2, 3] == pytest.approx(3)
+  assert np.all(np.isinf(np.asarray(found)[[0, 1, 4], [2, 3, 0]]))
+  np.testing.assert_array_equal(np.diagonal(found), 0)
+
+
+def random_graph(seed, size=7, extra=5):
+  random = np.random.default_rng(seed)
+  tree = [[i, int(random.integers(0, i))] for i in range(1, size)]
+  pairs = [sorted(random.choice(size, 2, False)) for _ in range(extra)]
+  edges = np.array(tree + pairs)
+  return edges, random.uniform(0.5, 4.0, len(edges))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_the_posterior_variance_of_a_gaussian(seed):
+  """Under a flat prior and noisy differences with these variances."""
+  edges, variances = random_graph(seed)
+  difference = np.eye(7)[edges[:, 0]] - np.eye(7)[edges[:, 1]]
+  precision = difference.T @ (difference / variances[:, None])
+  covariance = np.linalg.pinv(precision)
+  own = np.diagonal(covariance)
+  expected = own[:, None] + own - 2 * covariance
+  with jax.enable_x64(True):
+    actual = distance(edges, variances, 7)
+    np.testing.assert_allclose(actual, expected, atol=1e-9)
+
+
+def test_never_above_the_shortest_path():
+  edges, variances = random_graph(3)
+  path = np.full((7, 7), np.inf)
+  np.fill_diagonal(path, 0)
+  for (u, v), x in zip(edges, variances):
+    path[u, v] = path[v, u] = min(path[u, v], x)
+  for k in range(7):
+    path = np.minimum(path, path[:, k, None] + path[None, k])
+  assert np.all(np.asarray(distance(edges, variances, 7)) <= path + 1e-4)
+
+
+def test_gradients_are_squared_currents():
+  """In a row all of the unit current flows through each edge, else a part."""
+  at = lambda x: uncertainty.inference_distance(
+      jnp.array([[0, 1], [1, 2], [3, 4]]), x, num_nodes=5
+  )[0, 2]
+  np.testing.assert_allclose(jax.grad(at)(jnp.ones(3)), [1, 1, 0], atol=1e-5)
+  beside = lambda x: uncertainty.inference_distance(
+      jnp.array([[0, 1], [0, 1]]), x, num_nodes=2
+  )[0, 1]
+  slope = jax.grad(beside)(jnp.array([1.0, 3.0]))
+  np.testing.assert_allclose(slope, [9 / 16, 1 / 16], rtol=1e-5)
+
+
+def test_a_long_chain_is_joined():
+  edges = [[i, i + 1] for i in range(8)]
+  assert distance(edges, [1.0] * 8, 9)[0, 8] == pytest.approx(8, rel=1e-5)
+  assert distance(np.zeros((0, 2), int), np.zeros(0), 1).tolist() == [[0]]
+
+
+def test_names_bad_arguments(no_jaxtyping):
+  with pytest.raises(ValueError, match=r"'variances': \(1,\)"):
+    distance([[0, 1], [1, 2]], [1.0], 3)
+  with pytest.raises(ValueError, match="num_nodes must be in"):
+    distance([[0, 1]], [1.0], 0)
