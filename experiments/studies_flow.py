@@ -10,9 +10,10 @@ from jaxtyping import Array, Float, PyTree
 from experiments import studies_models as models
 from experiments import studies_tables as tables
 from experiments.studies import Study, mean_row
-from rewardjax.core import reduction, statistics
+from rewardjax.core import reduction
 from rewardjax.core.masking import Mean
 from rewardjax.data import traces
+from rewardjax.diagnostics import agreement
 from rewardjax.models import incremental, transformer
 from rewardjax.models.flow import VelocityNet
 from rewardjax.models.transformer import Transformer
@@ -128,7 +129,7 @@ def _separation(key, observer, params, problem, *, num, intensity):
   rollouts = _as_group(prompts, said._replace(tokens=noisy))
   scores = observer.scores(key, params, rollouts)
   wrong = rollouts.tokens[:, 0] != said.tokens
-  return statistics.auc(scores.ravel(), wrong.ravel())
+  return agreement.auroc(scores.ravel(), wrong.ravel())
 
 
 def _reinforce(

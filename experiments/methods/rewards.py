@@ -90,7 +90,7 @@ METHODS = (
             "rewards.flow.noisy_states",
             "rewards.flow.neighbor_condition",
             "models.flow.VelocityNet",
-            "core.statistics.auc",
+            "diagnostics.agreement.auroc",
         ),
         tests=(
             "tests/rewards/test_flow.py",

@@ -78,52 +78,33 @@ def ranks(
   return masking.fill_masked(places, mask)
 
 
-def auc(
-    scores: Float[Array, "*batch N"],
-    positive: Bool[Array, "*batch N"],
-    mask: Bool[Array, "*batch N"] | None = None,
-) -> Float[Array, "*batch"]:
-  """The chance that a positive scores above a negative; ties count half.
-
-  Args:
-    scores: any unit.
-    positive: labels.
-    mask: True for real examples; None means all are real.
-
-  Returns:
-    Float32 or wider in [0, 1]; 0 without a positive or without a negative.
 def spearman(
     x: Float[Array, "*batch N"],
     y: Float[Array, "*batch N"],
+    mask: Bool[Array, "*batch N"] | None = None,
+) -> Float[Array, "*batch"]:
   """The correlation of ranks, equal values at their mean rank.
+
+  Args:
     x: any unit.
     y: any unit.
     mask: True for real pairs; None means all.
+
+  Returns:
     In [-1, 1], float32 or wider; NaN where either is constant.
 
   Gradient: none.
 
   Raises:
     ValueError: if shapes differ.
-
-  References:
-    Mann and Whitney, "On a Test of Whether one of Two Random Variables is
-      Stochastically Larger than the Other", 1947.
   """
-  checks.same_shape("auc", scores=scores, positive=positive, mask=mask)
-  mask = jnp.ones(positive.shape, bool) if mask is None else mask
-  places = ranks(scores, mask, average=True)
-  total = lambda x: jnp.sum(x, axis=-1, dtype=places.dtype)
-  above, below = total(mask & positive), total(mask & ~positive)
-  # A positive's rank counts the negatives below it and other positives.
-  won = masking.masked_sum(places, mask & positive, -1)
-  won -= above * (above - 1) / 2
-  return masking.safe_divide(won, above * below)
   checks.same_shape("spearman", x=x, y=y, mask=mask)
+
   def centred(values):
     places = ranks(values, mask, average=True)
     mean = masking.masked_mean(places, mask, -1, keepdims=True)
     return masking.fill_masked(places - mean, mask)
+
   x, y = centred(x), centred(y)
   total = lambda z: jnp.sum(z, axis=-1)
   scale = jnp.sqrt(total(x * x) * total(y * y))

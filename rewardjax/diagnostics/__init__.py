@@ -1,9 +1,9 @@
 """What a policy or a reward has become: measured, never trained on."""
 
 from rewardjax.diagnostics import (
-    calibration,
     agreement,
     benchmarks,
+    calibration,
     comparisons,
     leakage,
     mass_balance,
@@ -18,18 +18,18 @@ from rewardjax.diagnostics import (
 )
 
 __all__ = [
+    "agreement",
+    "benchmarks",
     "calibration",
+    "comparisons",
     "leakage",
     "mass_balance",
     "out_of_distribution",
     "overoptimization",
     "pass_at_k",
     "ranking",
-    "sensitivity",
-    "agreement",
-    "benchmarks",
-    "comparisons",
     "scoring",
     "sections",
+    "sensitivity",
     "uncertainty",
 ]

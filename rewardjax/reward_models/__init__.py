@@ -12,6 +12,7 @@ from rewardjax.reward_models import (
     outcome,
     pairwise,
     process,
+    spread,
     zero_inflated,
 )
 
@@ -27,7 +28,6 @@ __all__ = [
     "outcome",
     "pairwise",
     "process",
+    "spread",
     "zero_inflated",
 ]
-    spread,
-__all__ = ["decomposition", "factors", "outcome", "process", "spread"]

@@ -121,23 +121,3 @@ def test_step_sums_name_bad_arguments(no_jaxtyping):
     statistics.step_sums(jnp.ones((2, 4)), STEP_IDS, num_steps=3)
   with pytest.raises(ValueError, match="num_steps must be in"):
     statistics.step_sums(jnp.ones((2, 5)), STEP_IDS, num_steps=0)
-
-
-@variants.every
-def test_auc_by_hand(variant):
-  scores = jnp.array([[0.9, 0.5, 0.5, 0.1, NAN], [1.0, 2.0, 3.0, NAN, NAN]])
-  positive = jnp.array([[1, 1, 0, 0, 1], [1, 1, 1, 0, 1]], bool)
-  mask = jnp.array([[1, 1, 1, 1, 0], [1, 1, 1, 0, 0]], bool)
-  # Of four pairs three are won and one is a tie; then there is no negative.
-  actual = variant(statistics.auc)(scores, positive, mask)
-  np.testing.assert_allclose(actual, [3.5 / 4, 0], rtol=1e-6)
-
-
-def test_auc_counts_pairs():
-  random = np.random.default_rng(0)
-  scores = random.integers(0, 5, 30).astype(np.float32)
-  positive = random.random(30) < 0.4
-  apart = scores[positive][:, None] - scores[~positive][None]
-  expected = np.mean((np.sign(apart) + 1) / 2)
-  actual = statistics.auc(jnp.array(scores), jnp.array(positive))
-  np.testing.assert_allclose(actual, expected, rtol=1e-6)
