@@ -15,9 +15,9 @@ from ml_collections import config_flags
 from experiments import (
     commands,
     noise_appeals,
-    noise_cards,
     noise_fixed_points,
     noise_sweep,
+    noise_verdicts,
     results,
     studies,
     studies_agents,
@@ -45,9 +45,9 @@ from experiments import (
 from experiments.choices import choose
 
 STUDIES = {
-    "uniform_noise": noise_cards.uniform_noise,
-    "two_verifiers": noise_cards.two_verifiers,
-    "hackable_verifier": noise_cards.hackable_verifier,
+    "uniform_noise": noise_verdicts.uniform_noise,
+    "two_verifiers": noise_verdicts.two_verifiers,
+    "hackable_verifier": noise_verdicts.hackable_verifier,
     "kl_fixed_point": noise_fixed_points.kl_fixed_point,
     "drifting_rates": noise_appeals.drifting_rates,
     "sweep": noise_sweep.sweep,

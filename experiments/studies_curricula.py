@@ -1,6 +1,6 @@
 """Studies of credit and curricula: what to learn from, and which step of it.
 
-Each function maps the fields of its config to a `Study`; see `noise_cards`.
+Each function maps the fields of its config to a `Study`; see `noise_verdicts`.
 """
 
 import functools

@@ -1,6 +1,6 @@
 """Studies of data: leaked prompts, wrong labels, small edits.
 
-Each function maps the fields of its config to a `Study`; see `noise_cards`.
+Each function maps the fields of its config to a `Study`; see `noise_verdicts`.
 """
 
 import functools

@@ -1,6 +1,6 @@
 """A study of the reward of form: a scratch pad that helps, and is paid for.
 
-The function maps the fields of its config to a `Study`; see `noise_cards`.
+The function maps the fields of its config to a `Study`; see `noise_verdicts`.
 """
 
 import functools

@@ -1,7 +1,7 @@
 """A study of what the leak probe sees in transformers that did and did not
 train on the benchmark.
 
-The function maps the fields of its config to a `Study`; see `noise_cards`.
+The function maps the fields of its config to a `Study`; see `noise_verdicts`.
 """
 
 import dataclasses

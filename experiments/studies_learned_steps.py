@@ -1,6 +1,6 @@
 """A study of step rewards from a model that was trained on labelled steps.
 
-The function maps the fields of its config to a `Study`; see `noise_cards`.
+The function maps the fields of its config to a `Study`; see `noise_verdicts`.
 """
 
 from typing import NamedTuple

@@ -1,6 +1,6 @@
 """A study of agents who learn from each other's randomised actions.
 
-The function maps the fields of its config to a `Study`; see `noise_cards`.
+The function maps the fields of its config to a `Study`; see `noise_verdicts`.
 """
 
 import functools

@@ -1,6 +1,6 @@
 """A study of noise in the shown working of arithmetic.
 
-The function maps the fields of its config to a `Study`; see `noise_cards`.
+The function maps the fields of its config to a `Study`; see `noise_verdicts`.
 """
 
 import jax

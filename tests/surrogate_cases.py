@@ -242,7 +242,7 @@ def whole_recipes():
         1.0,
         ascends="reward - KL",
     )
-  flat = w.card_example()._replace(
+  flat = w.four_actions()._replace(
       rates=w.constant_rates((1, 4), 0.0, 0.0),
       believed=w.constant_rates((1, 4), 0.0, 0.0),
   )

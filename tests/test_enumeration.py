@@ -78,7 +78,7 @@ def test_sequences_are_listed_once_and_have_probability_one():
 
 def test_moments_equal_plain_loops():
   """Leave-one-out on two draws of four symbols, summed in NumPy."""
-  world = w.card_example()
+  world = w.four_actions()
   theta = world.params[0]
   p = np.exp(theta) / np.sum(np.exp(theta))
   scores = np.eye(4) - p
@@ -123,9 +123,9 @@ def baseline(b):
   return loss
 
 
-def test_card_example_of_four_actions():
-  """Gradients and variances that the noisy-verifier card states."""
-  world = w.card_example()
+def test_the_example_of_four_actions():
+  """Gradients and variances of a noisy verifier, worked by hand."""
+  world = w.four_actions()
   moments, raw = run(world, e.compose("no baseline"))
   exact = [0.141231, -0.066121, -0.179736, 0.104626]
   np.testing.assert_allclose(moments.mean, 0.7 * np.array(exact), atol=1e-6)
@@ -145,8 +145,8 @@ def test_card_example_of_four_actions():
   assert backward.variance == pytest.approx(0.483472, abs=1e-6)
 
 
-def test_card_example_of_an_answer_that_fools_the_verifier():
-  world = w.card_example([0.1, 0.9, 0.1, 0.1])
+def test_four_actions_of_an_answer_that_fools_the_verifier():
+  world = w.four_actions([0.1, 0.9, 0.1, 0.1])
   moments, raw = run(world, e.compose("no baseline"))
   expected = [0.068475, 0.05671, -0.175913, 0.050728]
   np.testing.assert_allclose(moments.mean, expected, atol=1e-6)

@@ -95,8 +95,8 @@ def noisy(make: Callable, false_positive, false_negative, **fields) -> World:
   return world._replace(rates=rates, believed=rates)
 
 
-def card_example(false_positive=0.1) -> World:
-  """The four-action example of the noisy-verifier card."""
+def four_actions(false_positive=0.1) -> World:
+  """Four actions, two of them right, under a noisy verifier."""
   params = np.array([[0.3, -0.2, 0.8, 0.0]])
   world = make_world(FLAT, [[1, 0, 0, 1]])._replace(
       params=params, behavior=params, offsets=np.zeros((1, 1, 4))

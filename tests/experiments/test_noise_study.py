@@ -87,14 +87,14 @@ def test_expected_gradients_agree_with_the_harness(correction):
   )
   expected = enumeration.expected_gradient(
       w.FLAT,
-      w.card_example(),
+      w.four_actions(),
       e.compose("standardized", correction),
       group_size=3,
   )
   np.testing.assert_allclose(actual[0, 0], expected.mean, atol=1e-5)
 
 
-def test_exact_gradient_of_the_card_example():
+def test_exact_gradient_of_the_four_actions():
   world = card_world()
   expected = [[0.141231, -0.066121, -0.179736, 0.104626]]
   actual = arms.exact_gradient(world, world.logits)

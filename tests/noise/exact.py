@@ -52,7 +52,7 @@ class World(NamedTuple):
 
 
 def card_world(false_positive=0.1, false_negative=0.2) -> World:
-  """The example of the card: four actions, of which two are right."""
+  """The example with four actions, of which two are right."""
   logits = np.array([0.3, -0.2, 0.8, 0.0])
   p = np.exp(logits) / np.sum(np.exp(logits))
   rates = NoiseRates(false_positive, false_negative)

@@ -185,21 +185,21 @@ def _deviation(fraction, judge):
 
 
 @pytest.mark.parametrize(
-    "fraction,judge,card",
+    "fraction,judge,expected",
     [
         (0.5, NoiseRates(0.0, 0.0), 0.008),
         (0.1, NoiseRates(0.0, 0.0), 0.018),
         (0.5, NoiseRates(0.05, 0.1), 0.010),
     ],
 )
-def test_appeals_find_the_false_negative_rate(fraction, judge, card):
-  """rho1 = .3 over 100 runs; the card's deviations are those of 20 runs."""
+def test_appeals_find_the_false_negative_rate(fraction, judge, expected):
+  """rho1 = .3 over 100 runs; the expected deviations are those of 20."""
   run = functools.partial(
       _run, rates=NoiseRates(0.0, 0.3), fraction=fraction, judge=judge, told=0.0
   )
   estimates = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(2), 100))
   deviation = _deviation(fraction, judge)
-  assert deviation == pytest.approx(card, rel=0.2)
+  assert deviation == pytest.approx(expected, rel=0.2)
   assert np.std(estimates) == pytest.approx(deviation, rel=0.2)
   assert abs(np.mean(estimates) - 0.3) < 4 * deviation / np.sqrt(100)
 

@@ -156,7 +156,7 @@ def test_post_appeal_rates_by_enumeration(g):
   actual = corrections.post_appeal_rates(rates, 0.5, judge, audit_fraction=g)
   expected = _overruled_rates(rates, 0.5, judge, g)
   np.testing.assert_allclose(actual, expected, rtol=1e-12)
-  if g == 0:  # the card's formulas
+  if g == 0:  # closed forms
     np.testing.assert_allclose(
         actual, [0.1 + 0.9 * 0.5 * 0.05, 0.3 * (1 - 0.5 * 0.8)], rtol=1e-12
     )

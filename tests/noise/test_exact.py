@@ -1,7 +1,7 @@
 """Bias and variance of every correction, summed over all outcomes.
 
-The world of four actions and its figures are those of the noisy-verifier
-card; the harness of `tests.noise.exact` sums in float64.
+The world has four actions; the harness of `tests.noise.exact` sums in
+float64.
 """
 
 import jax
