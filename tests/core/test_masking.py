@@ -144,7 +144,8 @@ def test_gradients_in_closed_form_and_zero_on_masked_nan():
   np.testing.assert_allclose(actual, expected, rtol=1e-6)
   # 2 (x - mean) / (n - 1), times the weight 2.
   actual = total(by_row(masking.masked_variance, ddof=1))
-  np.testing.assert_allclose(actual, [[-6, 0, 0, 6], [0, 0, 0, 0]], rtol=1e-6)
+  expected = [[-6, 0, 0, 6], [0, 0, 0, 0]]
+  np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_gradients_by_finite_differences():

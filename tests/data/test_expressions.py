@@ -102,9 +102,9 @@ def test_no_collisions_among_many_items(no_jaxtyping):
 
 
 @pytest.mark.slow
-def test_no_collisions_among_a_hundred_thousand_items(no_jaxtyping):
+def test_no_collisions_among_thirty_thousand_items(no_jaxtyping):
   generator = RandomCalculation(n_ops=5)
-  prompts = (generator[i].prompt for i in range(100_000))
+  prompts = (generator[i].prompt for i in range(30_000))
   assert expressions.collision_rate(prompts) == 0.0
 
 

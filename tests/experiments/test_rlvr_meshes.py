@@ -6,7 +6,7 @@ import pytest
 from experiments import rlvr
 from tests.experiments.rlvr_runs import rows_of, small_config
 
-SIZES = [(2, 1, 1), (1, 2, 2), (2, 2, 2)]  # 2, 4 and 8 devices
+SIZES = [(1, 2, 2), (2, 2, 2)]  # 4 and 8 devices
 
 
 def first_rows(workdir, data_dir, sizes):

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from tests.flags import one_device_flags
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -18,7 +20,7 @@ def start(workdir, folder):
   environment = dict(
       os.environ,
       JAX_PLATFORMS="cpu",
-      XLA_FLAGS="",
+      XLA_FLAGS=one_device_flags(),
       JAX_COMPILATION_CACHE_DIR=str(folder / "programs"),
       JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
   )

@@ -8,6 +8,7 @@ import pytest
 
 from rewardjax.training import distributed
 from rewardjax.training.logging import read_rows
+from tests.flags import one_device_flags
 
 FULL = {
     "JAX_COORDINATOR_ADDRESS": "host:1",
@@ -58,7 +59,7 @@ def run(count, tmp_path):
   for index in range(count):
     environment = {
         **os.environ,
-        "XLA_FLAGS": "",
+        "XLA_FLAGS": one_device_flags(),
         "JAX_PLATFORMS": "cpu",
         "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
         "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",

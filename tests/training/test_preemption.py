@@ -16,7 +16,15 @@ def test_a_signal_sets_the_flag_and_nothing_else(number):
   assert signal.getsignal(number) == before
 
 
-def test_a_second_interrupt_is_one_and_a_second_sigterm_is_not():
+@pytest.fixture
+def interruptible():
+  """What Python does by itself, unless a shell started it in the background."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_interrupt_is_one_and_a_second_sigterm_is_not(interruptible):
   with StopFlag() as stop:
     # To this thread: sent to the process, two may arrive as one.
     signal.raise_signal(signal.SIGTERM)
