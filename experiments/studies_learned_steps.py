@@ -12,11 +12,15 @@ from jaxtyping import Array, Bool, Float, Int
 
 from experiments import studies_tables as tables
 from experiments.studies import Study, mean_row, seed_keys
+from experiments.studies_steps import (
+    REFINED,
+    refinement_study,
+    refinements,
+)
 from rewardjax.advantages import group
 from rewardjax.core import masking
 from rewardjax.core.random import split_named
 from rewardjax.models.heads import ValueHead
-from rewardjax.shaping import transforms
 
 _RIGHT, _WRONG, _PADDING = range(3)
 
@@ -76,22 +80,6 @@ def learn_scores(key, head, seen: _Solutions, *, num_steps, learning_rate):
   return jax.lax.scan(step, carry, None, length=num_steps)[0][0]
 
 
-_NAMES = ("success only", "raw scores", "clip", "delta", "clip and delta")
-
-
-def _refined(scores, mask, threshold):
-  """Sums of the step rewards of each solution, in the order of `_NAMES`."""
-  clipped = transforms.clip_steps(scores, mask, threshold=threshold)
-  rewards = (
-      jnp.zeros_like(scores),
-      jnp.where(mask, scores, 0.0),
-      clipped,
-      transforms.delta_steps(scores, mask),
-      transforms.delta_steps(clipped, mask),
-  )
-  return jnp.sum(jnp.stack(rewards), -1)
-
-
 def reward_refinement_trained(
     *, seed, num_seeds, most, useful, success, cost, dimensions, distance,
     hidden, num_labelled, judge_steps, judge_rate, weight, group_size,
@@ -128,7 +116,8 @@ def reward_refinement_trained(
       draw_key, write_key = jax.random.split(step_key)
       chosen = tables.draw(draw_key, logits, group_size=group_size)
       made = make(write_key, chosen)
-      process = _refined(rate(made), made.mask, threshold)[which]
+      process = refinements(rate(made), made.mask, threshold)
+      process = jnp.stack(list(process.values()))[which]
       rewards = made.solved + weight * process
       logits = tables.ascend(
           logits, chosen, group.leave_one_out(rewards),
@@ -146,13 +135,19 @@ def reward_refinement_trained(
     every = jax.vmap(lambda which: learn(key, which, *judged))
     make, rate, _ = judged
     fresh = make(fresh_key, jnp.repeat(added, num_labelled // (most + 1)))
-    return every(jnp.arange(len(_NAMES))), _scores_by_kind(rate(fresh), fresh)
+    return every(jnp.arange(len(REFINED))), _scores_by_kind(rate(fresh), fresh)
 
   lines, scores = jax.device_get(
       jax.jit(jax.vmap(run))(seed_keys(seed, num_seeds))
   )
-  by_name = lambda x: {name: x[:, i] for i, name in enumerate(_NAMES)}
-  return _study(*map(by_name, lines), scores, below, within)
+  by_name = lambda x: {name: x[:, i] for i, name in enumerate(REFINED)}
+  judged = [
+      mean_row("judge", f"score of {kind} steps", x)
+      for kind, x in scores.items()
+  ]
+  return refinement_study(
+      "a trained judge of steps", *map(by_name, lines), below, within, judged
+  )
 
 
 def _scores_by_kind(scores, made):
@@ -161,25 +156,3 @@ def _scores_by_kind(scores, made):
       name: masking.masked_mean(scores, made.mask & (made.kind == kind))
       for name, kind in kinds.items()
   }
-
-
-def _study(lines, padded, scores, below, within) -> Study:
-  rows = tables.last_rows(lines, "success")
-  rows += tables.last_rows(padded, "padding steps")
-  rows += [
-      mean_row("judge", f"score of {kind} steps", x)
-      for kind, x in scores.items()
-  ]
-  last = tables.last_means(lines)
-  refined = min(last["clip"], last["delta"], last["clip and delta"])
-  return Study(
-      "Reward refinement: padding that a trained judge of steps pays for",
-      f"Success below {below:g} with raw scores; with refined ones within "
-      f"{within:g} of success alone",
-      bool(
-          last["raw scores"] < below
-          and refined >= last["success only"] - within
-      ),
-      rows,
-      {"success": tables.curves(lines, "success")},
-  )

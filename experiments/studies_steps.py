@@ -13,6 +13,22 @@ from rewardjax.recipes import two_level
 from rewardjax.shaping import transforms
 from rewardjax.types import Reward, Rollouts
 
+# Ways to make rewards of the scores of steps.
+REFINED = ("success only", "raw scores", "clip", "delta", "clip and delta")
+
+
+def refinements(scores, mask, threshold) -> dict[str, jax.Array]:
+  """What the scores of all steps pay in sum, by each name in `REFINED`."""
+  clipped = transforms.clip_steps(scores, mask, threshold=threshold)
+  rewards = (
+      jnp.zeros_like(scores),
+      jnp.where(mask, scores, 0.0),
+      clipped,
+      transforms.delta_steps(scores, mask),
+      transforms.delta_steps(clipped, mask),
+  )
+  return {name: jnp.sum(x, -1) for name, x in zip(REFINED, rewards)}
+
 
 def reward_refinement(
     *, seed, num_seeds, most, success, cost, steps, padding, threshold, weight,
@@ -27,17 +43,9 @@ def reward_refinement(
     table[n, : len(steps) + n] = [*steps[:-1], *[padding] * n, steps[-1]]
   mask = jnp.arange(size)[None] < (len(steps) + added)[:, None]
   chance = jnp.asarray(success - cost * added, jnp.float32)
-  clip = lambda x: transforms.clip_steps(x, mask, threshold=threshold)
-  refine = {
-      "success only": jnp.zeros_like,
-      "raw scores": lambda x: jnp.where(mask, x, 0.0),
-      "clip": clip,
-      "delta": lambda x: transforms.delta_steps(x, mask),
-      "clip and delta": lambda x: transforms.delta_steps(clip(x), mask),
-  }
 
   def run(key, name):
-    process = jnp.sum(refine[name](jnp.asarray(table)), -1)
+    process = refinements(jnp.asarray(table), mask, threshold)[name]
 
     def step(logits, step_key):
       draw_key, luck_key = jax.random.split(step_key)
@@ -54,22 +62,39 @@ def reward_refinement(
     keys = jax.random.split(key, num_steps)
     return jax.lax.scan(step, jnp.zeros((1, most + 1)), keys)[1]
 
-  found = tables.side_by_side(run, list(refine), seed=seed, num_seeds=num_seeds)
-  lines = {name: x[0] for name, x in found.items()}
+  found = tables.side_by_side(
+      run, list(REFINED), seed=seed, num_seeds=num_seeds
+  )
+  lines, padded = ({k: x[i] for k, x in found.items()} for i in range(2))
+  return refinement_study("a process reward", lines, padded, below, within)
+
+
+def refinement_study(
+    judge: str, lines, padded, below, within, more=()
+) -> Study:
+  """Whether policies that are paid for steps still solve the task.
+
+  Args:
+    judge: who scored the steps.
+    lines: success at each step, of each way to refine the scores.
+    padded: as `lines`, the useless steps.
+    below: success with raw scores is to end there.
+    within: how near to success alone the refined ones are to end.
+    more: other rows of the result.
+  """
   rows = tables.last_rows(lines, "success")
-  padded = {name: x[1] for name, x in found.items()}
   rows += tables.last_rows(padded, "padding steps")
   last = tables.last_means(lines)
   refined = min(last["clip"], last["delta"], last["clip and delta"])
   return Study(
-      "Reward refinement: padding that a process reward pays for",
+      f"Reward refinement: padding that {judge} pays for",
       f"Success below {below:g} with raw scores; with refined ones within "
       f"{within:g} of success alone",
       bool(
           last["raw scores"] < below
           and refined >= last["success only"] - within
       ),
-      rows,
+      [*rows, *more],
       {"success": tables.curves(lines, "success")},
   )
 

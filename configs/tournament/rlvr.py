@@ -1,7 +1,7 @@
 """Every objective of `experiments.rlvr_recipes`, side by side, with noise too.
 
 Run: python -m experiments.tournament --config=configs/tournament/rlvr.py
-Time: under 25 minutes on two CPU cores. Result: docs/tournament.md.
+Time: about 14 minutes of one CPU core. Result: docs/tournament.md.
 --config.tournament.scale=4 takes four times the seeds and the steps.
 
 All recipes have the same optimiser, learning rate, samples, and updates of a
