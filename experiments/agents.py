@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from experiments import studies_models as models
 from experiments.choices import choose
+from experiments.noise_studies import models
 from rewardjax.core import probability, reduction
 from rewardjax.environments import episodes
 from rewardjax.environments.episodes import Episode, World

@@ -10,12 +10,7 @@ docs/results/<slug>.json, docs/figures/tournament_*.png, docs/tournament.md.
 import ml_collections as mlc
 from absl import app, flags, logging
 
-from experiments import (
-    commands,
-    rlvr,
-    rlvr_recipes,
-    tournament_report,
-)
+from experiments import commands, rlvr, rlvr_recipes, tournament_report
 from experiments.choices import choose
 from rewardjax.core import checks
 from rewardjax.training import distributed

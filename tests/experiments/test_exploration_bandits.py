@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import exploration_bandits as tables
+from experiments.noise_studies import exploration_bandits as tables
 from rewardjax.recipes import policy_gradient
 
 LOGITS = jnp.array([[0.5, -1.0, 0.0], [0.0, 2.0, -0.5]])

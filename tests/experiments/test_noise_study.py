@@ -1,42 +1,28 @@
-import importlib
-import json
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import bandits as arms
 from experiments import noise_study, results, studies
+from experiments.noise_studies import bandits as arms
 from rewardjax.environments import bandits
 from rewardjax.types import NoiseRates
 from tests import enumeration
 from tests import estimators as e
 from tests import worlds as w
+from tests.experiments import study_files
 
 NAMES = tuple(noise_study.STUDIES)
-
-
-def config_of(name, size="tiny"):
-  module = importlib.import_module(f"configs.noise_study.{name}")
-  return module.get_config(size)
+config_of = functools.partial(study_files.config_of, "noise_study")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_tiny_study_writes_its_files(name, tmp_path, capsys):
-  config = config_of(name)
-  study = noise_study.run(config, tmp_path / "run", tmp_path / "results")
-  run = tmp_path / "run"
-  assert json.loads((run / "config.json").read_text())["study"] == name
-  lines = (run / "metrics.jsonl").read_text().splitlines()
-  assert json.loads(lines[-1])["final"] is True
-  assert "<h1>" in (run / "report.html").read_text()
-  drawn = {path.stem for path in (run / "figures").glob("*.png")}
-  assert drawn == set(study.figures)
-  kept = results.load_results(tmp_path / "results")[config.slug]
-  assert kept.passed == study.passed and kept.criterion == study.criterion
-  assert f"configs/noise_study/{name}.py" in kept.command
-  assert study.title in capsys.readouterr().out
+  study_files.check_files(
+      noise_study.run, "noise_study", name, tmp_path, capsys
+  )
 
 
 def test_nothing_is_kept_unless_asked(tmp_path):
@@ -47,12 +33,7 @@ def test_nothing_is_kept_unless_asked(tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_config_names_its_study_and_refuses_other_sizes(name):
-  config = config_of(name, "small")
-  assert config.study == name
-  assert config.options.num_seeds >= 5
-  assert config.slug.startswith(("noise_study_", name))
-  with pytest.raises(ValueError, match="'small' or 'tiny', got 'huge'"):
-    config_of(name, "huge")
+  study_files.check_config("noise_study", name)
 
 
 def test_errors_name_field_and_choices(tmp_path):

@@ -5,13 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import (
-    studies_form,
-    studies_leaks,
-    studies_learned_steps,
-    studies_networks,
-    studies_privacy,
-)
+from experiments.noise_studies import form as studies_form
+from experiments.noise_studies import leaks as studies_leaks
+from experiments.noise_studies import learned_steps as studies_learned_steps
+from experiments.noise_studies import networks as studies_networks
+from experiments.noise_studies import privacy as studies_privacy
 from rewardjax.data.expressions import RandomCalculation
 from rewardjax.models.transformer import Transformer
 from rewardjax.noise import privacy

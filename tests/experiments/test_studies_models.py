@@ -8,18 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import (
-    agents,
-    studies_agents,
-    studies_answers,
-    studies_flow,
-    studies_models,
-    studies_recommender,
-    studies_routes,
-    studies_speller,
-    studies_tables,
-    studies_tools,
-)
+from experiments import agents
+from experiments.noise_studies import agents as studies_agents
+from experiments.noise_studies import answers as studies_answers
+from experiments.noise_studies import flow as studies_flow
+from experiments.noise_studies import models as studies_models
+from experiments.noise_studies import recommender as studies_recommender
+from experiments.noise_studies import routes as studies_routes
+from experiments.noise_studies import speller as studies_speller
+from experiments.noise_studies import tables as studies_tables
+from experiments.noise_studies import tools as studies_tools
 from rewardjax.data import transit
 from rewardjax.environments import bandits, items, quests
 from rewardjax.models.flow import VelocityNet

@@ -5,12 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import (
-    studies_renorm,
-    studies_steps,
-    studies_tables,
-    studies_thoughts,
-)
+from experiments.noise_studies import renorm as studies_renorm
+from experiments.noise_studies import steps as studies_steps
+from experiments.noise_studies import tables as studies_tables
+from experiments.noise_studies import thoughts as studies_thoughts
 
 
 def test_score_gradient_of_a_table_by_hand():

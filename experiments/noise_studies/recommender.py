@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import studies_models as models
-from experiments import studies_speller as speller
+from experiments.noise_studies import models, speller
+from experiments.noise_studies.tables import curves
 from experiments.studies import Study, mean_row, seed_keys
-from experiments.studies_tables import curves
 from rewardjax.diagnostics import ranking
 from rewardjax.environments import items
 from rewardjax.policies import decoding

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import exploration_bandits as tables
+from experiments.noise_studies import exploration_bandits as tables
 from experiments.studies import Curves, Study, mean_row, seed_keys
 from rewardjax.advantages import distribution
 from rewardjax.core import probability

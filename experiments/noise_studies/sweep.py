@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import bandits as arms
+from experiments.noise_studies import bandits as arms
 from experiments.studies import Maps, Study, mean_row, seed_keys
 from rewardjax.environments import bandits
 from rewardjax.types import NoiseRates

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from experiments import studies_models as models
-from experiments import studies_speller as speller
+from experiments.noise_studies import models, speller
 from rewardjax.data import curricula
 from rewardjax.policies import decoding
 from rewardjax.policies.constraints import TokenConstraint

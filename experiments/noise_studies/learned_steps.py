@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from experiments import studies_tables as tables
-from experiments.studies import Study, mean_row, seed_keys
-from experiments.studies_steps import (
+from experiments.noise_studies import tables
+from experiments.noise_studies.steps import (
     REFINED,
     refinement_study,
     refinements,
 )
+from experiments.studies import Study, mean_row, seed_keys
 from rewardjax.advantages import group
 from rewardjax.core import masking
 from rewardjax.core.random import split_named

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import agents
-from experiments import studies_tables as tables
+from experiments.noise_studies import tables
 from experiments.studies import Study, mean_row
 from rewardjax.environments import quests
 from rewardjax.environments.quests import Quest, Sizes

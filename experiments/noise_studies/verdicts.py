@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import bandits as arms
 from experiments.choices import choose
+from experiments.noise_studies import bandits as arms
 from experiments.studies import Curves, Study, mean_row, seed_keys
 from rewardjax.environments import bandits
 from rewardjax.types import NoiseRates

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import studies_tables as tables
+from experiments.noise_studies import tables
 from experiments.studies import Study, mean_row
 from rewardjax.advantages import group
 from rewardjax.environments import bandits

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from experiments import studies_networks as networks
+from experiments.noise_studies import networks
 from experiments.studies import Study, mean_row, seed_keys
 from rewardjax.data.expressions import RandomCalculation
 from rewardjax.data.tokenizers import CharTokenizer

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key
 
-from experiments import studies_tables as tables
+from experiments.noise_studies import tables
 from experiments.studies import Study, mean_row
 from rewardjax.core import probability
 from rewardjax.recipes import two_level

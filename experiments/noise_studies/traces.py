@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import studies_networks as networks
+from experiments.noise_studies import networks
 from experiments.studies import Study, mean_row, seed_keys
 from rewardjax.core.random import split_named
 from rewardjax.data.traced_integers import TracedIntegers

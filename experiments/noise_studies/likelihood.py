@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import studies_tables as tables
+from experiments.noise_studies import tables
 from experiments.studies import Study, mean_row, seed_keys
 from rewardjax.advantages import group, running
 from rewardjax.environments import bandits

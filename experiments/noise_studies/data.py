@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import bandits as arms
+from experiments.noise_studies import bandits as arms
 from experiments.studies import Curves, Study, mean_row, seed_keys
 from rewardjax.advantages import group
 from rewardjax.core import probability, statistics

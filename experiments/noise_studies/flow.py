@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from experiments import studies_models as models
-from experiments import studies_tables as tables
+from experiments.noise_studies import models, tables
 from experiments.studies import Study, mean_row
 from rewardjax.core import reduction
 from rewardjax.core.masking import Mean

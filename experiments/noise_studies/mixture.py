@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import exploration_bandits as tables
+from experiments.noise_studies import exploration_bandits as tables
 from experiments.studies import Curves, Study, mean_row, seed_keys
 from rewardjax.advantages import group
 from rewardjax.core.random import split_named

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import studies_tables as tables
+from experiments.noise_studies import tables
 from experiments.studies import Study, mean_row
 from rewardjax.advantages import group
 from rewardjax.core import probability

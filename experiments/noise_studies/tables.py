@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from experiments import bandits as arms
+from experiments.noise_studies import bandits as arms
 from experiments.studies import Curves, mean_row, seed_keys
 from rewardjax.environments import bandits
 from rewardjax.types import Scalar

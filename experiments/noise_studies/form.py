@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import studies_networks as networks
-from experiments import studies_tables as tables
+from experiments.noise_studies import networks, tables
 from experiments.studies import NOTE, Study, mean_row, seed_keys
 from rewardjax.models import incremental
 from rewardjax.models.transformer import Transformer

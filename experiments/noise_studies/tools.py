@@ -9,10 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import studies_answers as answers
-from experiments import studies_models as models
-from experiments import studies_speller as speller
-from experiments import studies_tables as tables
+from experiments.noise_studies import answers, models, speller, tables
 from experiments.studies import Study, mean_row
 from rewardjax.data import curricula
 from rewardjax.rewards.verifiers import tool_calls

@@ -1,0 +1,1 @@
+"""The studies of `experiments.noise_study`, one function each."""

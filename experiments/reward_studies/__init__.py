@@ -1,0 +1,1 @@
+"""The studies of `experiments.reward_study`, one function each."""

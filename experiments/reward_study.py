@@ -1,0 +1,27 @@
+"""Studies of learned rewards, on data whose true reward is known.
+
+Run: python -m experiments.reward_study --config=configs/reward_study/<name>.py
+Writes config.json, metrics.jsonl, report.html and figures/ to the run
+directory, and docs/results/<slug>.json with --write_results. A criterion that
+is not met is a result, not an error.
+"""
+
+import functools
+
+from absl import app
+
+from experiments import commands, study_command
+
+STUDIES = {}
+
+run = functools.partial(study_command.run, STUDIES, "reward_study")
+
+
+def main(argv):
+  del argv
+  study_command.main(STUDIES, "reward_study")
+
+
+if __name__ == "__main__":
+  study_command.define_flags("reward_study")
+  app.run(main, flags_parser=commands.parse_flags)
