@@ -75,8 +75,8 @@ def run(
   start, stopped = groups.start, False
   with verifying.host_verifiers(arms.values(), task) as verifiers:
     if start is None:
-      warm = rlvr_loops.run_warm_up(shared, next(iter(groups.setups.values())))
-      start, stopped = warm.state.params, warm.stopped
+      first = next(iter(groups.setups.values()))
+      start, stopped = rlvr_loops.run_warm_up(shared, first)
     for name, setup in groups.setups.items():
       if not stopped:
         ended = rlvr_loops.run_arms(shared, name, setup, start, verifiers)

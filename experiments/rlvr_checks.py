@@ -63,11 +63,11 @@ def check(config: mlc.ConfigDict) -> None:
       "task.num_train",
       "task.prompt_length",
       "task.answer_length",
-      "warm_up.num_steps",
   ):
     checks.at_least("config", 1, **{field: field_at(config, field)})
   for field in (
       "lora.rank",
+      "warm_up.num_steps",
       "sampling.halvings",
       "sampling.lanes",
       "evaluation.num_samples",

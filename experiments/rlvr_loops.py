@@ -80,8 +80,17 @@ def train(run: Run, stage: Stage) -> loop.LoopResult:
     )
 
 
-def run_warm_up(run: Run, setup: rlvr_policy.Setup) -> loop.LoopResult:
-  """Supervised training of all seeds, shared by the arms."""
+def run_warm_up(run: Run, setup: rlvr_policy.Setup) -> tuple[PyTree, bool]:
+  """Supervised training of all seeds, shared by the arms.
+
+  Returns:
+    The parameters of every seed, `[S]`, and whether it was stopped. With no
+    step to take they are as they were drawn.
+  """
+  states = _draw_policies(run, setup)
+  o = run.config.warm_up
+  if not o.num_steps:
+    return states.params, False
   chunk = loop.make_chunk(jax.vmap(warm_up.make_step(setup)))
   evaluate = jax.vmap(rlvr_evaluation.make_success(setup, run.held_out))
 
@@ -89,17 +98,23 @@ def run_warm_up(run: Run, setup: rlvr_policy.Setup) -> loop.LoopResult:
     states, metrics = chunk(states, problems)
     return states, metrics | evaluate(states.params)
 
-  keys = jax.random.split(jax.random.key(run.config.seed), run.config.num_seeds)
-  states = jax.jit(jax.vmap(lambda key: warm_up.init(setup, key)))(keys)
-  learner, rules = run.meshes.learner, mesh.shard_rules(setup.model.per_head)
-  states = mesh.shard_tree(states, learner, rules)
   program = loop.compile_chunk(program, states)
-  o = run.config.warm_up
   data = functools.partial(
       run.task.batches, batch_size=o.batch_size, column=run.task.shown
   )
-  stage = Stage("warm_up", program, states, o.num_steps, data, learner)
-  return train(run, stage)
+  stage = Stage(
+      "warm_up", program, states, o.num_steps, data, run.meshes.learner
+  )
+  ended = train(run, stage)
+  return ended.state.params, ended.stopped
+
+
+def _draw_policies(run, setup):
+  """One fresh policy a seed, on its devices."""
+  keys = jax.random.split(jax.random.key(run.config.seed), run.config.num_seeds)
+  states = jax.jit(jax.vmap(lambda key: warm_up.init(setup, key)))(keys)
+  rules = mesh.shard_rules(setup.model.per_head)
+  return mesh.shard_tree(states, run.meshes.learner, rules)
 
 
 def run_arms(

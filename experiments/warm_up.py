@@ -13,7 +13,8 @@ from rewardjax.training.step import make_train_step
 def optimizer(config) -> optax.GradientTransformation:
   """Adam, its rate falling to a tenth along a cosine."""
   o = config.warm_up
-  schedule = optax.cosine_decay_schedule(o.learning_rate, o.num_steps, 0.1)
+  num_steps = max(1, o.num_steps)  # the schedule of no step at all
+  schedule = optax.cosine_decay_schedule(o.learning_rate, num_steps, 0.1)
   return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
 
 

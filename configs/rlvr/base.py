@@ -93,8 +93,8 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       scale=1.0,
       match=("attention", "mlp"),  # parts of the paths of adapted kernels
   )
-  # Supervised steps on reference answers before reinforcement begins; none
-  # for a pretrained model.
+  # Supervised steps on reference answers before reinforcement begins; 0
+  # starts from the policy as it was drawn. None for a pretrained model.
   config.warm_up = dict(num_steps=40, batch_size=64, learning_rate=3e-3)
   # Which kinds come next. "none": as in the data; "ucb": by a bandit over
   # how far samples are from their group's mean (DUMP); "stages": kind k from

@@ -38,3 +38,9 @@ def go(checkpoint, data_dir, tmp_path_factory):
 def adapted(go):
   """Such a run with adapters, all agents at once, and its report."""
   return go(report=True)
+
+
+@pytest.fixture(scope="session")
+def judged_by_tokens(go):
+  """The same, judged on tokens by a verifier that errs."""
+  return go(**rlvr_runs.TOKENS)

@@ -18,6 +18,13 @@ TEMPLATE = (
     "<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
 )
 
+# A model that knows nothing is never right: without lies there is nothing to
+# learn, and the optimiser would enlarge rounding errors.
+TOKENS = dict(
+    verifier=dict(name="tokens", trusted="tokens"),
+    noise=dict(name="binary", false_positive=(0.4,), false_negative=(0.4,)),
+)
+
 
 def small_config(*, arms, **changes):
   """Two seeds of a one-layer policy on two kinds of problem."""

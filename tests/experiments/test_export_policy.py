@@ -13,6 +13,9 @@ from rewardjax.data import pretrained_tokenizer
 from rewardjax.models import lora, pretrained, transformer
 from tests.experiments.rlvr_runs import pretrained_config, small_config
 
+# One worker makes the runs that these tests share.
+pytestmark = pytest.mark.xdist_group("pretrained")
+
 
 def logits(model, params, tokens):
   mask = jnp.ones(tokens.shape, bool)
@@ -64,7 +67,7 @@ def test_a_model_trained_from_nothing_goes_without_its_tokenizer(
       asynchronous=dict(sampler_devices=1),
       arms=dict(one=dict(), two=dict(credit=dict(estimator="centered"))),
   )
-  config.warm_up.num_steps = 2
+  config.warm_up.num_steps = 0
   rlvr.run(config, tmp_path / "run", data_dir=data_dir, progress=False)
   workdir, output = tmp_path / "run", tmp_path / "folder"
   said = export_policy.export(workdir, output, arm="two")

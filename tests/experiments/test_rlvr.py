@@ -60,6 +60,7 @@ def test_text_verifiers_refills_and_a_critic(tmp_path, data_dir):
       regularizer=dict(kl_coefficient=0.05, entropy_coefficient=0.01),
       updates_per_batch=2,
       num_microbatches=2,
+      warm_up=dict(num_steps=0),
       arms=dict(
           critic=dict(
               credit=dict(name="gae", whiten=True),

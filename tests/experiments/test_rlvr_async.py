@@ -7,21 +7,19 @@ import pytest
 
 from configs.rlvr import base
 from experiments import rlvr_async
+from tests.experiments import rlvr_runs
 
-# A model that knows nothing is never right: without lies there is nothing to
-# learn, and the optimiser would enlarge rounding errors.
-TOKENS = dict(
-    verifier=dict(name="tokens", trusted="tokens"),
-    noise=dict(name="binary", false_positive=(0.4,), false_negative=(0.4,)),
-)
+# One worker makes the runs that these tests share.
+pytestmark = pytest.mark.xdist_group("pretrained")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [TOKENS, {}], ids=["tokens", "text"])
-def test_lag_0_is_the_synchronous_run(go, changes):
-  expected, _ = go(**changes)
+@pytest.mark.parametrize("judge", ["tokens", "text"])
+def test_lag_0_is_the_synchronous_run(go, request, judge):
+  whole = "adapted" if judge == "text" else "judged_by_tokens"
+  expected, _ = request.getfixturevalue(whole)
   actual, _ = go(
-      **changes,
+      **(rlvr_runs.TOKENS if judge == "tokens" else {}),
       asynchronous=dict(lag=0, sampler_devices=2),
       mesh=dict(fsdp=2),
   )

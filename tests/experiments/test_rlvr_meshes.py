@@ -6,8 +6,6 @@ import pytest
 from experiments import rlvr
 from tests.experiments.rlvr_runs import rows_of, small_config
 
-SIZES = [(1, 2, 2), (2, 2, 2)]  # 4 and 8 devices
-
 
 def first_rows(workdir, data_dir, sizes):
   """Of the warm-up, and before and after two steps of reinforcement."""
@@ -25,12 +23,10 @@ def first_rows(workdir, data_dir, sizes):
 
 
 @pytest.mark.slow
-def test_every_mesh_writes_the_same_first_rows(tmp_path):
+def test_a_mesh_of_three_axes_writes_the_same_first_rows(tmp_path):
   """Later rows part: a rounding error grows until it moves one token."""
   data_dir = str(tmp_path / "data")
   expected = first_rows(tmp_path / "one", data_dir, (1, 1, 1))
   assert len(expected) == 5
-  for sizes in SIZES:
-    workdir = tmp_path / "x".join(map(str, sizes))
-    actual = first_rows(workdir, data_dir, sizes)
-    chex.assert_trees_all_close(actual, expected, rtol=1e-4, atol=1e-5)
+  actual = first_rows(tmp_path / "eight", data_dir, (2, 2, 2))
+  chex.assert_trees_all_close(actual, expected, rtol=1e-4, atol=1e-5)

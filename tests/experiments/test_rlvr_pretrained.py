@@ -14,6 +14,9 @@ from experiments import (
 )
 from tests.experiments.rlvr_runs import pretrained_config
 
+# One worker makes the runs that these tests share.
+pytestmark = pytest.mark.xdist_group("pretrained")
+
 
 def assert_close(actual, expected):
   chex.assert_trees_all_close(actual, expected, rtol=2e-4, atol=2e-5)
@@ -50,13 +53,10 @@ def test_a_checkpoint_of_adapters_does_not_hold_the_model(adapted):
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param(
-            dict(agents="scan", sampling=dict(lanes=2, halvings=1)),
-            marks=pytest.mark.slow,
-        ),
+        dict(sampling=dict(lanes=2, halvings=1)),
         dict(mesh=dict(data=2, fsdp=2, tensor=2)),
     ],
-    ids=["one by one, packed", "eight devices"],
+    ids=["packed", "eight devices"],
 )
 def test_how_it_is_computed_changes_rounding_only(go, adapted, changes):
   assert_close(go(**changes)[0], adapted[0])
@@ -66,10 +66,8 @@ def test_how_it_is_computed_changes_rounding_only(go, adapted, changes):
 def test_all_parameters_one_agent_after_the_other(go):
   full = dict(lora=dict(rank=0), optimizer=dict(learning_rate=1e-3))
   expected, _ = go(**full)
-  sampling = dict(lanes=2, halvings=1)
-  for changes in (dict(agents="scan"), dict(agents="vmap")):
-    actual, _ = go(**full, **changes, sampling=sampling)
-    assert_close(actual, expected)
+  actual, _ = go(**full, agents="scan", sampling=dict(lanes=2, halvings=1))
+  assert_close(actual, expected)
   assert np.all(np.asarray(expected[2]["arm/reference_kl"]) > 0)
 
 
@@ -86,8 +84,8 @@ def test_stopped_and_resumed_it_ends_bit_for_bit(go, adapted, tmp_path):
   assert (tmp_path / newest).read_bytes() == expected
 
 
-def test_token_verifiers_read_a_pretrained_model_too(go):
-  rows, _ = go(verifier=dict(name="tokens", trusted="tokens"))
+def test_token_verifiers_read_a_pretrained_model_too(judged_by_tokens):
+  rows, _ = judged_by_tokens
   assert np.all(np.isfinite(rows[2]["arm/loss"]))
   np.testing.assert_array_equal(rows[1]["arm/reference_kl"], 0)
 

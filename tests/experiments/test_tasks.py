@@ -134,7 +134,7 @@ def test_twins_with_working_and_text_read_on_the_host(
       beside=dict(form=dict(weight=0.5, gate="reached")),
       arms=dict(arm=dict()),
   )
-  config.warm_up.num_steps = 2
+  config.warm_up.num_steps = 0
   config.task.update(
       dict(
           name="traced_integers",
