@@ -59,7 +59,7 @@ def make_meshes(config) -> Meshes:
 def view(agents: Agent) -> Agent:
   """What of the agents their sampler must know."""
   train = agents.train._replace(opt_state=())
-  return agents._replace(train=train, rates=(), reference=None)
+  return agents._replace(train=train, rates=(), reference=None, steps=())
 
 
 def at_step(agents: Agent, step) -> Agent:

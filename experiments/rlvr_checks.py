@@ -13,6 +13,7 @@ from experiments import (
     rlvr_recipes,
     rlvr_rewards,
     rlvr_stages,
+    rlvr_steps,
     task_rows,
     tasks,
     verifying,
@@ -86,6 +87,7 @@ def check(config: mlc.ConfigDict) -> None:
     verifying.user_function(config.verifier.function)
   rlvr_rewards.check(config)
   rlvr_curricula.check(config)
+  rlvr_steps.check(config)
   _check_wordings(config)
   _check_pretrained(config)
   _check_asynchronous(config)

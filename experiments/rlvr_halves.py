@@ -21,7 +21,7 @@ from experiments import (
     rlvr_stages,
 )
 from experiments.rlvr_policy import Setup
-from experiments.rlvr_recipes import Scored, Trained
+from experiments.rlvr_recipes import Scored, StepScores, Trained
 from rewardjax.core.masking import Mean
 from rewardjax.policies.laws import SamplingLaw
 from rewardjax.recipes.credit import Credit
@@ -77,7 +77,7 @@ def credit_of_arm(
 ) -> Credit:
   """Credit `[B, G, T]` from corrected rewards, by stages or by a recipe.
 
-  `seen` is `rlvr_learner.Seen`: what was observed, and rewards beside it.
+  `seen` is `rlvr_verdicts.Seen`: what was observed, and rewards beside it.
   """
 
   def make_branch(config):
@@ -137,6 +137,9 @@ def metric_names(config) -> frozenset[str]:
   )
   needs = rlvr_recipe_calls.needs(config)
   scored = Scored(*(values if needed else None for needed in needs[1:3]))
+  if config.steps.scorer != "none":
+    steps = StepScores(values, values, rollouts.tokens, flags)
+    scored = scored._replace(steps=steps)
   critic = (values, values) if needs.critic else (None, None)
   credit = Credit(values, flags, *critic, flags)
   trained = Trained(values, values, values, values[:, :1], flags[:, :1])

@@ -98,10 +98,10 @@ def _ids(config, rollouts, answer):
 def _likelihood(setup, params, problems, rollouts, working):
   """Of the reference answer, less that without any working if asked for."""
   o = setup.config.reward
-  value = _answer_likelihood(setup, params, problems, rollouts.tokens, working)
+  value = answer_likelihood(setup, params, problems, rollouts.tokens, working)
   if o.debias:
     tokens = jnp.zeros((*working.shape[:1], 1, 1), rollouts.tokens.dtype)
-    bare = _answer_likelihood(
+    bare = answer_likelihood(
         setup, params, problems, tokens, jnp.zeros(tokens.shape, bool)
     )
     value = likelihood.debiased(value, bare)
@@ -109,7 +109,7 @@ def _likelihood(setup, params, problems, rollouts, working):
   return Reward(value, jnp.any(rollouts.mask, axis=-1) & known)
 
 
-def _answer_likelihood(setup, params, problems, tokens, working):
+def answer_likelihood(setup, params, problems, tokens, working):
   """`[B, G]`, by the plain model: the sampling law is not the model's own."""
   policy = rlvr_policy.language_model(setup, params)
   answers, mask = problems.answers[:, None], problems.answer_mask[:, None]

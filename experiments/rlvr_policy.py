@@ -43,6 +43,8 @@ class Setup(NamedTuple):
   frozen: PyTree = None
   # What stands between working and answer; empty: there is no working.
   mark: tuple[int, ...] = ()
+  # What stands between steps; empty: steps are so many tokens.
+  separator: tuple[int, ...] = ()
 
   @property
   def config(self) -> mlc.FrozenConfigDict:
@@ -102,8 +104,11 @@ def make_model(options, tokenizer, place: Callable | None = None):
 def make_setup(arms, model, tokenizer, pretrained_params: PyTree) -> Setup:
   """What one group of arms is compiled for."""
   setup = Setup(arms, model, tokenizer.stop_tokens)
-  mark = tuple(tokenizer.encode(setup.config.task.answer_mark))
-  setup = setup._replace(mark=mark)
+  read = lambda text: tuple(tokenizer.encode(text))
+  setup = setup._replace(
+      mark=read(setup.config.task.answer_mark),
+      separator=read(setup.config.steps.separator),
+  )
   adapts = setup.config.lora.rank > 0
   return setup._replace(frozen=pretrained_params if adapts else None)
 
@@ -216,6 +221,21 @@ def _score(
     variables = {"params": params["value"]}
     values = setup.value_head.apply(variables, features, mask)
   return Scores(*scores, values)
+
+
+def states(
+    setup: Setup, params: PyTree, rollouts: Rollouts
+) -> Float[Array, "B G W D"]:
+  """What the policy has read: before each of T tokens, and after the last."""
+  room = ((0, 0), (0, 0), (0, 1))
+  tokens, mask = (jnp.pad(x, room) for x in (rollouts.tokens, rollouts.mask))
+  return transformer.completion_features(
+      setup.model,
+      language_model(setup, params),
+      *rollouts[:2],
+      tokens,
+      mask,
+  )
 
 
 def reference_rollouts(problems: Problems) -> Rollouts:

@@ -96,7 +96,7 @@ def total(reward: Reward, seen, rollouts: Rollouts, config) -> Reward:
 
   Args:
     reward: corrected, `[B, G]`.
-    seen: `rlvr_learner.Seen`; gates read what was observed.
+    seen: `rlvr_verdicts.Seen`; gates read what was observed.
     rollouts: whole groups.
     config: of the arm.
 

@@ -160,6 +160,26 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       likelihood=dict(off),
       majority=dict(off),
   )
+  # Scores of steps, for recipes that read them: OPRL, TP-GRPO, PPR, RLFR, ...
+  # The policy's: "likelihood" of the reference answer after each step,
+  # "progress" of that, "reference", log-ratios to its first version. Models
+  # that learn on line from the observed outcomes: "process", a language model
+  # with implicit rewards (OPRL); heads on the policy's states for the
+  # "outcome" by tokens (OREAL), as "judge" of each step, or for "returns"
+  # that sum to the outcome (LaRe); a "flow" over the states (RLFR).
+  config.steps = dict(
+      scorer="none",
+      separator="",  # text that ends a step; "": steps are `every` tokens
+      every=1,
+      most=8,  # steps that separators make; the last one takes the rest
+      threshold=0.5,  # from which score on a step counts as right (TP-GRPO)
+      hidden=32,  # width of a head, 0 reads linearly; of the flow
+      learning_rate=1e-3,  # of the scorer's own Adam
+      max_grad_norm=10.0,
+      subset=0,  # steps drawn for the loss of "returns"; 0: all
+      time=0.8,  # of the "flow": where it is read, 1 is a state itself
+      draws=4,  # of its noise
+  )
   # A simulated liar: one rate for all, or one for each of task.kinds.
   config.noise = dict(
       name="none",  # or "binary"
@@ -186,7 +206,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   # A paper in place of credit, surrogate, reducer and regularizer: "grpo",
   # "rloo", "dapo", ...; experiments/rlvr_recipes.py lists all. Options are
   # the keywords of its functions, such as dict(clip_high=0.3); those left
-  # out are the paper's.
+  # out are the paper's. The papers on steps need a steps.scorer.
   config.recipe = dict(name="", options=dict())
   config.credit = dict(
       name="group",  # "return", "gae"
