@@ -8,10 +8,12 @@ import ml_collections as mlc
 
 from experiments import (
     rlvr_curricula,
+    rlvr_imitation,
     rlvr_measures,
     rlvr_recipe_calls,
     rlvr_recipes,
     rlvr_rewards,
+    rlvr_sampling,
     rlvr_stages,
     rlvr_steps,
     task_rows,
@@ -61,6 +63,7 @@ def check(config: mlc.ConfigDict) -> None:
       "num_microbatches",
       "sampling.batch_size",
       "sampling.group_size",
+      "sampling.parts",
       "task.num_train",
       "task.prompt_length",
       "task.answer_length",
@@ -88,6 +91,8 @@ def check(config: mlc.ConfigDict) -> None:
   rlvr_rewards.check(config)
   rlvr_curricula.check(config)
   rlvr_steps.check(config)
+  rlvr_imitation.check(config)
+  rlvr_sampling.check(config)
   _check_wordings(config)
   _check_pretrained(config)
   _check_asynchronous(config)

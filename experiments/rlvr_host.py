@@ -13,8 +13,8 @@ import numpy as np
 from experiments import (
     rlvr_evaluation,
     rlvr_measures,
-    rlvr_policy,
     rlvr_programs,
+    rlvr_sampling,
     rlvr_verdicts,
     verifying,
 )
@@ -163,7 +163,7 @@ def make_evaluate(
   def make(setup):
     key = jax.random.key(0)
     params = lambda agent: agent.train.params
-    return lambda agent, _: rlvr_policy.answer(
+    return lambda agent, _: rlvr_sampling.answer(
         setup, key, params(agent), problems
     )
 

@@ -14,6 +14,7 @@ from experiments import (
     rlvr_appeals,
     rlvr_curricula,
     rlvr_halves,
+    rlvr_imitation,
     rlvr_policy,
     rlvr_rewards,
     rlvr_steps,
@@ -23,7 +24,7 @@ from experiments.rlvr_policy import Setup
 from experiments.rlvr_recipes import Scored, Trained
 from experiments.rlvr_verdicts import Seen
 from experiments.tasks import Problems
-from rewardjax.advantages import off_policy
+from rewardjax.advantages import off_policy, running
 from rewardjax.core import random
 from rewardjax.core.masking import Mean
 from rewardjax.recipes import decoupled
@@ -43,6 +44,8 @@ class Agent(NamedTuple):
   key: Key[Array, ""]
   curriculum: PyTree = ()  # what it remembers of each kind of problem
   steps: PyTree = ()  # the model that scores steps, and its optimiser
+  spread: PyTree = ()  # how far rewards of a group were apart so far
+  imitation: PyTree = ()  # its weight, where it is learned
 
 
 class Batch(NamedTuple):
@@ -78,7 +81,10 @@ def init(setup: Setup, arm, key: Key[Array, ""], params: PyTree) -> Agent:
   rates = rlvr_appeals.init(len(config.task.kinds))
   state = init_state(params, optimizer(config))
   curriculum = rlvr_curricula.init(config)
-  return Agent(arm, state, rates, reference, key, curriculum, steps)
+  spread, weight = running.init_spread(), rlvr_imitation.init(config, params)
+  return Agent(
+      arm, state, rates, reference, key, curriculum, steps, spread, weight
+  )
 
 
 def optimizer(config) -> optax.GradientTransformation:
@@ -92,8 +98,11 @@ def optimizer(config) -> optax.GradientTransformation:
   )
 
 
-def make_loss_fn(setup: Setup, arm: Int[Array, ""]):
-  """Returns `(params, experience, key) -> (loss, metrics)` of an arm."""
+def make_loss_fn(setup: Setup, arm: Int[Array, ""], weight=None):
+  """Returns `(params, experience, key) -> (loss, metrics)` of an arm.
+
+  `weight` is that of the demonstrations where it is learned.
+  """
 
   def loss_fn(params, batch: Experience, key):
     del key  # no dropout
@@ -101,7 +110,7 @@ def make_loss_fn(setup: Setup, arm: Int[Array, ""]):
     trained = Trained(*rlvr_policy.score(setup, params, rollouts))
     if (shown := batch.demonstrations) is not None:
       log_probs = rlvr_policy.score(setup, params, shown).log_probs
-      trained = Trained(*trained[:3], log_probs, shown.mask)
+      trained = Trained(*trained[:3], log_probs, shown.mask, weight)
     loss, metrics = rlvr_halves.loss_of_arm(
         setup, arm, rollouts, batch.credit, batch.scored, trained
     )
@@ -128,13 +137,43 @@ def score_start(setup: Setup, agent: Agent, rollouts, reward) -> Scored:
   return scored
 
 
-def make_learn(setup: Setup):
-  """Returns the pure `(agent, batch, key) -> (agent, metrics)` of one seed."""
-  config = setup.config
-  microbatches = dict(
+def update(setup: Setup, agent: Agent, experience: Experience, key):
+  """The updates that a batch serves; `key` is consumed.
+
+  Returns:
+    The agent with new parameters, and the metrics of the last update.
+  """
+  config, train, found = setup.config, agent.train, {}
+  options = dict(
       num_microbatches=config.num_microbatches,
       compute_dtype=config.compute_dtype or None,
   )
+  loss_at = lambda weight: make_loss_fn(setup, agent.arm, weight)
+  weight = None
+  if rlvr_imitation.is_on(config):
+    gradient = lambda weight: rlvr_imitation.gradient(
+        loss_at(weight), train.params, experience, key, **options
+    )
+    leaning = rlvr_imitation.advance(
+        config, agent.imitation, optimizer(config), train, gradient,
+        experience.rollouts,
+    )  # fmt: skip
+    agent, weight = agent._replace(imitation=leaning), leaning.weight
+    found["imitation_weight"] = weight
+  train_step = make_train_step(loss_at(weight), optimizer(config), **options)
+  # Compiled once, however many updates a batch serves.
+  train, updates = jax.lax.scan(
+      lambda train, _: train_step(train, experience, key),
+      train,
+      length=config.updates_per_batch,
+  )
+  found |= {name: values[-1] for name, values in updates.items()}
+  return agent._replace(train=train), found
+
+
+def make_learn(setup: Setup):
+  """Returns the pure `(agent, batch, key) -> (agent, metrics)` of one seed."""
+  config = setup.config
 
   def learn(agent: Agent, batch: Batch, key):
     keys = random.split_named(key, "correct", "update", "score", "steps")
@@ -143,13 +182,14 @@ def make_learn(setup: Setup):
         setup, agent.arm, keys["correct"], agent.rates, seen, problems.kinds
     )
     metrics |= rlvr_verdicts.metrics(seen, reward, rollouts)
+    metrics |= rlvr_verdicts.mass_metrics(config, seen, rollouts)
     scored = score_start(setup, agent, rollouts, reward)
     read = rlvr_steps.read(setup, agent.train.params, rollouts, reward)
     scored = rlvr_steps.score(
         setup, agent, keys["score"], problems, read, scored
     )
-    credit = rlvr_halves.credit_of_arm(
-        setup, agent.arm, rollouts, reward, seen, scored
+    credit, spread = rlvr_halves.credit_of_arm(
+        setup, agent.arm, rollouts, reward, seen, scored, agent.spread
     )
     if config.off_policy.correction != "none":
       trainer = rlvr_policy.score(setup, agent.train.params, rollouts)
@@ -167,19 +207,13 @@ def make_learn(setup: Setup):
     if setup.needs.demonstrations:
       shown = rlvr_policy.reference_rollouts(problems)
     experience = Experience(rollouts, credit, scored, shown)
-    loss_fn = make_loss_fn(setup, agent.arm)
-    train_step = make_train_step(loss_fn, optimizer(config), **microbatches)
-    # Compiled once, however many updates a batch serves.
-    train, updates = jax.lax.scan(
-        lambda train, _: train_step(train, experience, keys["update"]),
-        agent.train,
-        length=config.updates_per_batch,
-    )
-    update_metrics = {name: values[-1] for name, values in updates.items()}
+    agent, found = update(setup, agent, experience, keys["update"])
+    metrics |= found
+    # After the policy: a model never scores samples that it has learned from.
     steps, found = rlvr_steps.learn(setup, agent.steps, keys["steps"], read)
     agent = agent._replace(
-        train=train, rates=rates, curriculum=curriculum, steps=steps
+        rates=rates, curriculum=curriculum, steps=steps, spread=spread
     )
-    return agent, metrics | update_metrics | found
+    return agent, metrics | found
 
   return learn

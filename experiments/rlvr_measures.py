@@ -106,7 +106,10 @@ def _likelihood(setup, params, problems, rollouts, working):
     )
     value = likelihood.debiased(value, bare)
   known = jnp.any(problems.answer_mask, -1)[:, None]
-  return Reward(value, jnp.any(rollouts.mask, axis=-1) & known)
+  known &= jnp.any(rollouts.mask, axis=-1)
+  if o.likelihood == "jensen":
+    value = likelihood.jensen_gains(value, known)
+  return Reward(value, known)
 
 
 def answer_likelihood(setup, params, problems, tokens, working):
@@ -133,6 +136,6 @@ def answer_likelihood(setup, params, problems, tokens, working):
   scores = log_probs.score_features(
       features, table, spread(answers), spread(mask)
   )
-  return likelihood.answer_likelihood(
-      scores.log_probs, spread(mask), kind=setup.config.reward.likelihood
-  )
+  kind = setup.config.reward.likelihood
+  kind = "log_prob" if kind == "jensen" else kind
+  return likelihood.answer_likelihood(scores.log_probs, spread(mask), kind=kind)

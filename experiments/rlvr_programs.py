@@ -18,7 +18,7 @@ from experiments import (
     rlvr_halves,
     rlvr_learner,
     rlvr_measures,
-    rlvr_policy,
+    rlvr_sampling,
     rlvr_verdicts,
     verifying,
 )
@@ -48,7 +48,7 @@ def draw(setup: Setup, key, agent: Agent, problems: Problems):
     )
   sample_key, noise_key = jax.random.split(key)
   params = agent.train.params
-  rollouts = rlvr_policy.sample(setup, sample_key, params, problems)
+  rollouts = rlvr_sampling.sample(setup, sample_key, params, problems)
   verdict = verifying.match_tokens(
       problems, rollouts, setup.stop_tokens, setup.mark
   )

@@ -21,6 +21,7 @@ from rewardjax.models import heads
 from rewardjax.models.flow import VelocityNet
 from rewardjax.recipes import two_level
 from rewardjax.reward_models import decomposition, outcome, process
+from rewardjax.reward_models import factors as reward_factors
 from rewardjax.rewards import flow
 from rewardjax.types import Reward, Rollouts
 
@@ -70,15 +71,35 @@ def _head(setup: Setup) -> heads.ValueHead:
 
 def _init_head(setup, key, params):
   del params
-  features = jnp.zeros((1, 2, setup.model.width))
-  return _head(setup).init(key, features)["params"]
+  size = len(setup.config.steps.factors) or setup.model.width
+  return _head(setup).init(key, jnp.zeros((1, 2, size)))["params"]
+
+
+def _seen(setup, read):
+  """What a head sees of each token: the state that has read it, or factors.
+
+  Factors see `obs`, the place and the token before, and `act`, the token and
+  its log-prob.
+  """
+  factors = tuple(setup.config.steps.factors)
+  if not factors:
+    return read.states[..., 1:, :]
+  tokens = jnp.where(read.rollouts.mask, read.rollouts.tokens, 0)
+  tokens = tokens.astype(jnp.float32)
+  places = jnp.broadcast_to(
+      jnp.arange(tokens.shape[-1], dtype=jnp.float32), tokens.shape
+  )
+  before = jnp.pad(tokens, ((0, 0), (0, 0), (1, 0)))[..., :-1]
+  obs = jnp.stack([places, before], axis=-1)
+  act = jnp.stack([tokens, read.rollouts.log_probs], axis=-1)
+  return reward_factors.apply_factors(factors, obs, act)
 
 
 def logits(setup: Setup, params: PyTree, read: Read, key=None) -> Array:
-  """`[B, G, T]`, of states that have read each token; 0 where masked."""
+  """What the head says of each token, `[B, G, T]`; 0 where masked."""
   del key
-  after = read.states[..., 1:, :]
-  return _head(setup).apply({"params": params}, after, read.rollouts.mask)
+  seen, mask = _seen(setup, read), read.rollouts.mask
+  return _head(setup).apply({"params": params}, seen, mask)
 
 
 def _step_logits(setup, params, read):

@@ -21,6 +21,7 @@ from experiments.rlvr_step_models import MODELS, Read
 from rewardjax.core import checks
 from rewardjax.core.masking import Mean
 from rewardjax.recipes import two_level
+from rewardjax.reward_models import factors
 from rewardjax.rewards import marks
 from rewardjax.training.state import init_state
 from rewardjax.training.step import make_train_step
@@ -146,5 +147,10 @@ def check(config) -> None:
   checks.within(
       "config", 0.0, 1.0, high_open=True, **{"steps.time": o.time}
   )
+  for text in o.factors:
+    try:
+      factors.compile_factor(text)
+    except factors.FactorError as error:
+      raise ValueError(f"config.steps.factors: {text!r}: {error}") from error
   if o.subset:  # of one step nothing is known of its variance
     checks.at_least("config", 2, **{"steps.subset": o.subset})

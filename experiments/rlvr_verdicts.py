@@ -16,9 +16,12 @@ from experiments import (
 )
 from experiments.rlvr_measures import Found
 from experiments.rlvr_policy import Setup
+from rewardjax.core import masking
 from rewardjax.core.masking import Mean
+from rewardjax.diagnostics import mass_balance
 from rewardjax.noise import corrections
 from rewardjax.recipes.credit import group_metrics
+from rewardjax.rewards import marks
 from rewardjax.types import Reward, Rollouts
 
 
@@ -102,3 +105,24 @@ def metrics(seen: Seen, corrected: Reward, rollouts: Rollouts) -> dict:
   metrics["corrected_reward"] = Mean.of(*corrected)
   metrics["truncated"] = Mean.of(rollouts.truncated.astype(jnp.float32))
   return {name: mean.value for name, mean in metrics.items()}
+
+
+def mass_metrics(config, seen: Seen, rollouts: Rollouts) -> dict:
+  """Where a step on these samples would move the mass of right ones (BroRL).
+
+  Per unit of learning rate, for rewards of 1 and -1; `mass/losing` is the
+  share of prompts whose mass of right samples would shrink.
+  """
+  if not config.sampling.mass_balance:
+    return {}
+  value, valid = seen.truth
+  balance = mass_balance.sampled_mass_balance(
+      masking.masked_sum(rollouts.log_probs, rollouts.mask, -1),
+      masking.fill_masked(value, valid) > 0.5,
+      marks.answer_ids(rollouts.tokens, rollouts.mask),
+      valid,
+      learning_rate=1.0,
+  )
+  parts = {**balance._asdict(), "losing": (balance.total < 0).astype(float)}
+  known = jnp.any(valid, axis=-1)
+  return {f"mass/{k}": Mean.of(x, known).value for k, x in parts.items()}

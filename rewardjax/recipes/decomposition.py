@@ -31,11 +31,13 @@ def lare_credit(
   The outcome itself is paid nowhere else. `**options` are those of
   `recipes.process.step_credit`.
   """
+  known = jnp.broadcast_to(reward.valid[..., None], step_rewards.shape)
+  known = known if step_mask is None else known & step_mask
   outcome = masking.fill_masked(*reward)
-  shared = decomposition.match_returns(step_rewards, outcome, step_mask)
+  shared = decomposition.match_returns(step_rewards, outcome, known)
   paid = Reward(jnp.zeros_like(outcome), reward.valid)
   return step_credit(
-      rollouts, paid, shared, step_ids, values, step_mask=step_mask, **options
+      rollouts, paid, shared, step_ids, values, step_mask=known, **options
   )
 
 
