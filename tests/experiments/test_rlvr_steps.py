@@ -270,8 +270,8 @@ def test_a_head_reads_states_that_have_read_their_token():
 
 
 def test_a_head_may_see_factors_instead_of_states():
-  """Linear in the place and in whether a token is the one before it."""
-  texts = ("obs[0]", "act[0] == obs[1]")
+  """Linear in the place and in whether a token is above the one before."""
+  texts = ("obs[0]", "act[0] > obs[1]")
   setup, agent, _, read = asked_of("returns", hidden=0, factors=texts)
   kernel = jnp.array([[0.5], [2.0]])
   params = jax.tree.map(jnp.zeros_like, agent.steps.params)
@@ -279,7 +279,7 @@ def test_a_head_may_see_factors_instead_of_states():
   agent = agent._replace(steps=agent.steps._replace(params=params))
   found = scores_of((setup, agent, None, read))
   # The second sample says 3, 3 and stops.
-  np.testing.assert_allclose(found.tokens[0, 1, :3], [0.0, 2.5, 1.0])
+  np.testing.assert_allclose(found.tokens[0, 1, :3], [2.0, 0.5, 3.0])
 
 
 @pytest.mark.parametrize("scorer", ["judge", "returns", "flow"])
