@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from experiments import (
+    rlvr_appeals,
     rlvr_learner,
     rlvr_measures,
+    rlvr_policy,
     rlvr_programs,
     rlvr_rewards,
     rlvr_sampling,
@@ -15,15 +17,14 @@ from experiments import (
 )
 from rewardjax.advantages import running
 from rewardjax.diagnostics import mass_balance
+from rewardjax.policies.log_probs import TokenScores
 from rewardjax.recipes import recommendation
 from rewardjax.rewards import likelihood
 from rewardjax.search import tries
 from rewardjax.training.checkpoints import Checkpointer
 from rewardjax.types import Reward
 from tests.experiments.test_rlvr_rewards import (
-    MARK,
     STOP,
-    answer_log_probs,
     params_of,
     samples,
     setup_of,
@@ -64,17 +65,22 @@ def on_a_new_machine(agent, folder):
     return checkpointer.restore(agent).tree
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [steps_setup, imitation_setup])
 def test_a_step_is_the_same_before_and_after_a_checkpoint(make, tmp_path):
   """Models, optimisers, spreads and weights: bit for bit."""
-  setup, problems = make(), samples()[0]
-  start = rlvr_learner.init(
-      setup, jnp.array(0), jax.random.key(0), params_of()
-  )
-  step = jax.jit(rlvr_programs.make_step(setup))
-  agent, first = step(start, problems)
-  expected, metrics = step(agent, problems)
-  actual, _ = step(on_a_new_machine(agent, tmp_path), problems)
+  setup, (problems, rollouts) = make(), samples()
+  params = params_of()
+  drawn = rlvr_policy.score(setup, params, rollouts).log_probs
+  rollouts = rollouts._replace(log_probs=drawn)
+  verdict = Reward(jnp.array([[1.0, 0, 0], [0, 1, 1]]), jnp.ones((2, 3), bool))
+  seen = rlvr_verdicts.Seen(verdict, verdict)
+  batch = rlvr_learner.Batch(problems, rollouts, seen)
+  start = rlvr_learner.init(setup, jnp.array(0), jax.random.key(0), params)
+  step = jax.jit(rlvr_programs.make_learn(setup))
+  agent, first = step(start, batch)
+  expected, metrics = step(agent, batch)
+  actual, _ = step(on_a_new_machine(agent, tmp_path), batch)
   plain = lambda x: jax.random.key_data(x) if jnp.issubdtype(
       x.dtype, jax.dtypes.prng_key) else x  # fmt: skip
   jax.tree.map(
@@ -82,14 +88,25 @@ def test_a_step_is_the_same_before_and_after_a_checkpoint(make, tmp_path):
       *(jax.tree.map(plain, x) for x in (actual, expected)),
   )
   assert int(agent.spread.updates) == 1
-  for name, value in (first | metrics).items():
-    assert np.all(np.isfinite(value)), name
+  for name in metrics.keys() - set(rlvr_appeals.METRICS):
+    assert np.all(np.isfinite(metrics[name])), name
   if make is steps_setup:
     assert {"steps/loss", "steps/score", "mass/losing"} <= metrics.keys()
     assert int(expected.steps.step) == 2
   else:
     # Nothing is known of the first update before the second batch.
     assert first["imitation_weight"] == 0.5 != metrics["imitation_weight"]
+
+
+def test_a_group_may_be_drawn_in_parts():
+  setup, (problems, _) = steps_setup(), samples()
+  found = jax.jit(
+      lambda p: rlvr_sampling.sample(setup, jax.random.key(0), p, problems)
+  )(params_of())
+  assert found.tokens.shape == (2, 4, 4) and found.truncated.shape == (2, 4)
+  np.testing.assert_array_equal(found.prompts, problems.prompts)
+  # Another part is another draw.
+  assert np.any(found.tokens[:, :2] != found.tokens[:, 2:])
 
 
 def test_beams_are_paid_by_their_places():
@@ -160,19 +177,26 @@ def test_the_balance_of_mass_is_that_of_whole_samples():
   assert rlvr_verdicts.mass_metrics(setup_of().config, seen, rollouts) == {}
 
 
-def test_jepo_pays_what_a_sample_adds_to_the_bound_of_its_group():
+def test_jepo_pays_what_a_sample_adds_to_the_bound_of_its_group(monkeypatch):
+  """Of the sums of log-probs of the answer's tokens, its end included."""
   setup = setup_of(reward=dict(name="likelihood", likelihood="jensen"))
   problems, rollouts = samples()
+  values = -jnp.arange(1.0, 19.0).reshape(2, 3, 3) / 10
+  states = jnp.zeros((2, 3, 8, 8))
+  monkeypatch.setattr(
+      rlvr_measures.transformer, "completion_features", lambda *_: states
+  )
+  monkeypatch.setattr(
+      rlvr_measures.log_probs,
+      "score_features",
+      lambda *_: TokenScores(values, values),
+  )
   verdict = Reward(jnp.zeros((2, 3)), jnp.zeros((2, 3), bool))
-  params = params_of()
-  found = jax.jit(
-      lambda *rows: rlvr_measures.measure(setup, params, *rows)
-  )(problems, rollouts, verdict).likelihood
-  working = ([1, MARK], [3, 3, MARK], [MARK, 2, MARK])
-  sums = [
-      np.sum(answer_log_probs(params, [1, *text], [2, STOP]))
-      for text in working
-  ]
-  expected = likelihood.jensen_gains(jnp.array(sums, jnp.float32))
-  np.testing.assert_allclose(found.value[0], expected, atol=1e-5)
-  assert np.ptp(found.value[0]) > 1e-4
+  found = rlvr_measures.measure(
+      setup, params_of(), problems, rollouts, verdict
+  ).likelihood
+  known = jnp.array([2, 3])[:, None, None] > jnp.arange(3)[None, None]
+  sums = jnp.sum(jnp.where(known, values, 0.0), axis=-1)
+  expected = likelihood.jensen_gains(sums)
+  np.testing.assert_allclose(found.value, expected, rtol=1e-6)
+  assert np.all(found.valid) and np.ptp(found.value[0]) > 0.1

@@ -1,5 +1,7 @@
 """Scores of steps: who gives them, who learns them, which paper reads them."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -165,35 +167,52 @@ def test_both_halves_are_the_paper_on_the_scores(name, batch, steps):
   assert float(jnp.sum(jnp.abs(gradients[0]))) > 0
 
 
-def asked_of(scorer, every=2, **changes):
-  """One batch of two prompts as the scorer of an agent sees it."""
-  name = next(k for k, x in STEP_RECIPES.items() if scorer in x.scorers)
-  setup = setup_of(
-      recipe=dict(name=name),
-      steps=dict(scorer=scorer, every=every, **changes),
-      task=dict(answer_length=4),
-  )
+@functools.cache
+def drawn():
+  """Samples, their outcomes and the states behind them, once for all."""
+  setup = scored_by("judge")
   problems, rollouts = samples()
   reward = Reward(
       jnp.array([[1.0, 0.0, 0.0], [jnp.nan, 1.0, 0.0]]),
       jnp.array([[True] * 3, [False, True, True]]),
   )
-  params = params_of()
-  drawn = rlvr_policy.score(setup, params, rollouts).log_probs
-  rollouts = rollouts._replace(log_probs=drawn)
+
+  @jax.jit
+  def look(params):
+    log_probs = rlvr_policy.score(setup, params, rollouts).log_probs
+    own = rollouts._replace(log_probs=log_probs)
+    return rlvr_steps.read(setup, params, own, reward)
+
+  return problems, look(params_of())
+
+
+def scored_by(scorer, **changes):
+  name = next(k for k, x in STEP_RECIPES.items() if scorer in x.scorers)
+  return setup_of(
+      recipe=dict(name=name),
+      steps=dict(scorer=scorer, every=2, **changes),
+      task=dict(answer_length=4),
+  )
+
+
+def asked_of(scorer, **changes):
+  """One batch of two prompts as the scorer of an agent sees it."""
+  setup, params = scored_by(scorer, **changes), params_of()
   state = rlvr_steps.init(setup, jax.random.key(0), params)
-  read = rlvr_steps.read(setup, params, rollouts, reward)
   train = init_state(params, optax.sgd(0.1))
   agent = rlvr_learner.Agent(
       jnp.array(0), train, (), None, jax.random.key(1), steps=state
   )
-  return setup, agent, problems, read
+  return setup, agent, *drawn()
 
 
 def scores_of(asked):
   setup, agent, problems, read = asked
   key = jax.random.key(2)
-  return rlvr_steps.score(setup, agent, key, problems, read, Scored()).steps
+  score = lambda agent: rlvr_steps.score(
+      setup, agent, key, problems, read, Scored()
+  )
+  return jax.jit(score)(agent).steps
 
 
 def test_progress_is_what_a_step_adds_to_the_answer():
