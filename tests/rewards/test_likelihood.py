@@ -1,4 +1,5 @@
 import functools
+import itertools
 import math
 
 import jax
@@ -109,8 +110,9 @@ def test_gradient_of_the_bound_is_the_share_of_each_sample():
 
 @variants.every
 def test_what_each_sample_adds_to_the_bound(variant):
-  x = jnp.log(jnp.array([[0.5, 0.1, 0.3], [0.2, 0.4, 0.9], [0.2, 0.4, 0.9]]))
-  mask = jnp.array([[True] * 3, [True, True, False], [True, False, False]])
+  x = jnp.log(jnp.array([[0.5, 0.1, 0.3], [0.2, 0.4, 0.9], [0.2, 0.4, 0.9],
+                         [0.1, 0.2, 0.3]]))  # fmt: skip
+  mask = jnp.arange(3)[None] < jnp.array([3, 2, 1, 0])[:, None]
   actual = variant(likelihood.jensen_gains)(jnp.where(mask, x, NAN), mask)
   log = math.log
   np.testing.assert_allclose(
@@ -118,6 +120,7 @@ def test_what_each_sample_adds_to_the_bound(variant):
       [
           [log(0.3 / 0.2), log(0.3 / 0.4), 0.0],
           [log(0.3 / 0.4), log(0.3 / 0.2), 0.0],
+          [0.0, 0.0, 0.0],
           [0.0, 0.0, 0.0],
       ],
       atol=1e-6,

@@ -57,7 +57,7 @@ def test_without_a_mark_all_is_working_and_answer():
 
 
 # Two separators and a stop, one token behind a separator, a separator at the
-# very end, half a separator, nothing.
+# very end, half a separator, nothing, three separators.
 STEPS = jnp.array(
     [
         [1, 7, 8, 2, 7, 8, 9],
@@ -65,9 +65,10 @@ STEPS = jnp.array(
         [1, 2, 3, 4, 5, 7, 8],
         [8, 7, 1, 7, 8, 1, 1],
         [1, 1, 1, 1, 1, 1, 1],
+        [7, 8, 7, 8, 7, 8, 6],
     ]
 )
-STEPS_MASK = jnp.arange(7)[None] < jnp.array([7, 4, 7, 5, 0])[:, None]
+STEPS_MASK = jnp.arange(7)[None] < jnp.array([7, 4, 7, 5, 0, 7])[:, None]
 
 
 @variants.every
@@ -76,12 +77,13 @@ STEPS_MASK = jnp.arange(7)[None] < jnp.array([7, 4, 7, 5, 0])[:, None]
     [
         (
             dict(separator=(7, 8), every=1),
-            [[0, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1], [0] * 7, [0] * 5, []],
+            [[0, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1], [0] * 7, [0] * 5, [],
+             [0, 0, 1, 1, 2, 2, 2]],
         ),
         (
             dict(separator=(), every=2),
             [[0, 0, 1, 1, 2, 2, 2], [0, 0, 1, 1], [0, 0, 1, 1, 2, 2, 2],
-             [0, 0, 1, 1, 2], []],
+             [0, 0, 1, 1, 2], [], [0, 0, 1, 1, 2, 2, 2]],
         ),
     ],
     ids=["separator", "every"],
