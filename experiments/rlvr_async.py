@@ -59,7 +59,8 @@ def make_meshes(config) -> Meshes:
 def view(agents: Agent) -> Agent:
   """What of the agents their sampler must know."""
   train = agents.train._replace(opt_state=())
-  return agents._replace(train=train, rates=(), reference=None)
+  learned = dict(rates=(), reference=None, steps=(), spread=(), imitation=())
+  return agents._replace(train=train, **learned)
 
 
 def at_step(agents: Agent, step) -> Agent:

@@ -8,11 +8,14 @@ import ml_collections as mlc
 
 from experiments import (
     rlvr_curricula,
+    rlvr_imitation,
     rlvr_measures,
     rlvr_recipe_calls,
     rlvr_recipes,
     rlvr_rewards,
+    rlvr_sampling,
     rlvr_stages,
+    rlvr_steps,
     task_rows,
     tasks,
     verifying,
@@ -60,6 +63,7 @@ def check(config: mlc.ConfigDict) -> None:
       "num_microbatches",
       "sampling.batch_size",
       "sampling.group_size",
+      "sampling.parts",
       "task.num_train",
       "task.prompt_length",
       "task.answer_length",
@@ -86,6 +90,9 @@ def check(config: mlc.ConfigDict) -> None:
     verifying.user_function(config.verifier.function)
   rlvr_rewards.check(config)
   rlvr_curricula.check(config)
+  rlvr_steps.check(config)
+  rlvr_imitation.check(config)
+  rlvr_sampling.check(config)
   _check_wordings(config)
   _check_pretrained(config)
   _check_asynchronous(config)

@@ -9,7 +9,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from experiments import rlvr_policy, rlvr_programs, verifying
+from experiments import (
+    rlvr_policy,
+    rlvr_programs,
+    rlvr_sampling,
+    verifying,
+)
 from experiments.rlvr_policy import Setup
 from experiments.tasks import Problems
 from rewardjax.core import masking
@@ -63,7 +68,8 @@ def make_success(setup: Setup, held_out: Problems) -> Callable[..., dict]:
     return rows
 
   def sampled_success(params):
-    rollouts = rlvr_policy.answer(setup, jax.random.key(0), params, held_out)
+    key = jax.random.key(0)
+    rollouts = rlvr_sampling.answer(setup, key, params, held_out)
     reward = verifying.match_tokens(
         held_out, rollouts, setup.stop_tokens, setup.mark
     )

@@ -21,7 +21,8 @@ from experiments import (
     rlvr_stages,
 )
 from experiments.rlvr_policy import Setup
-from experiments.rlvr_recipes import Scored, Trained
+from experiments.rlvr_recipes import Scored, StepScores, Trained
+from rewardjax.advantages import running
 from rewardjax.core.masking import Mean
 from rewardjax.policies.laws import SamplingLaw
 from rewardjax.recipes.credit import Credit
@@ -73,29 +74,39 @@ def law_of_arm(setup: Setup, arm, rollouts: Rollouts, reward: Reward):
 
 
 def credit_of_arm(
-    setup: Setup, arm, rollouts: Rollouts, reward: Reward, seen, scored: Scored
-) -> Credit:
+    setup: Setup,
+    arm,
+    rollouts: Rollouts,
+    reward: Reward,
+    seen,
+    scored: Scored,
+    spread: running.Spread,
+) -> tuple[Credit, running.Spread]:
   """Credit `[B, G, T]` from corrected rewards, by stages or by a recipe.
 
-  `seen` is `rlvr_learner.Seen`: what was observed, and rewards beside it.
+  `seen` is `rlvr_verdicts.Seen`: what was observed, and rewards beside it.
+  `spread` is how far rewards of a group were apart in earlier batches; it is
+  returned with this one.
   """
 
   def make_branch(config):
     named = rlvr_recipes.of(config) is not None
     assign = (rlvr_recipe_calls if named else rlvr_stages).credit
 
-    def branch(rollouts, reward, seen, scored):
+    def branch(rollouts, reward, seen, scored, spread):
       shaped = rlvr_rewards.total(reward, seen, rollouts, config)
       credit = assign(config, rollouts, shaped, scored)
+      wide, spread = rlvr_rewards.wide_groups(config, spread, shaped)
+      credit = credit._replace(mask=credit.mask & wide[..., None, None])
       mask, marked = credit.mask, credit.marked
-      spread = jnp.broadcast_to(credit.advantages, mask.shape)
+      everywhere = jnp.broadcast_to(credit.advantages, mask.shape)
       # Branches must agree in what they return.
       marked = jnp.zeros_like(mask) if marked is None else marked
-      return credit._replace(advantages=spread, marked=marked)
+      return credit._replace(advantages=everywhere, marked=marked), spread
 
     return branch
 
-  args = (rollouts, reward, seen, scored)
+  args = (rollouts, reward, seen, scored, spread)
   return switch(setup, arm, CREDIT, make_branch, *args)
 
 
@@ -137,6 +148,9 @@ def metric_names(config) -> frozenset[str]:
   )
   needs = rlvr_recipe_calls.needs(config)
   scored = Scored(*(values if needed else None for needed in needs[1:3]))
+  if config.steps.scorer != "none":
+    steps = StepScores(values, values, rollouts.tokens, flags)
+    scored = scored._replace(steps=steps)
   critic = (values, values) if needs.critic else (None, None)
   credit = Credit(values, flags, *critic, flags)
   trained = Trained(values, values, values, values[:, :1], flags[:, :1])

@@ -12,14 +12,15 @@ import numpy as np
 
 from experiments import (
     rlvr_evaluation,
-    rlvr_learner,
     rlvr_measures,
-    rlvr_policy,
     rlvr_programs,
+    rlvr_sampling,
+    rlvr_verdicts,
     verifying,
 )
-from experiments.rlvr_learner import Batch, Seen
+from experiments.rlvr_learner import Batch
 from experiments.rlvr_policy import Setup
+from experiments.rlvr_verdicts import Seen
 from rewardjax.advantages import dynamic_sampling
 from rewardjax.training import loop
 from rewardjax.training import mesh as meshes
@@ -38,8 +39,8 @@ def make_sample(setup: Setup) -> Callable:
 
 
 def make_observe(setup: Setup) -> Callable:
-  """Returns `(agent, (key, found, ...)) -> rlvr_learner.judge(...)`."""
-  return lambda agent, x: rlvr_learner.judge(setup, agent.arm, *x)
+  """Returns `(agent, (key, found, ...)) -> rlvr_verdicts.judge(...)`."""
+  return lambda agent, x: rlvr_verdicts.judge(setup, agent.arm, *x)
 
 
 class Collector:
@@ -162,7 +163,7 @@ def make_evaluate(
   def make(setup):
     key = jax.random.key(0)
     params = lambda agent: agent.train.params
-    return lambda agent, _: rlvr_policy.answer(
+    return lambda agent, _: rlvr_sampling.answer(
         setup, key, params(agent), problems
     )
 

@@ -19,6 +19,7 @@ from experiments import (
     rlvr_measures,
     rlvr_policy,
     rlvr_programs,
+    rlvr_sampling,
     tasks,
     verifying,
     warm_up,
@@ -125,6 +126,7 @@ def run_arms(
   `start` holds the parameters of every seed, `[S]`, or of a pretrained model.
   """
   config, learner = setup.config, run.meshes.learner
+  setup = rlvr_sampling.with_catalogue(setup, run.task)
   agents = rlvr_agents.make_agents(setup, learner, start)
   evaluate = make_evaluate(run, setup, verifiers)
   assess = evaluate

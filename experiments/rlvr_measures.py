@@ -98,18 +98,21 @@ def _ids(config, rollouts, answer):
 def _likelihood(setup, params, problems, rollouts, working):
   """Of the reference answer, less that without any working if asked for."""
   o = setup.config.reward
-  value = _answer_likelihood(setup, params, problems, rollouts.tokens, working)
+  value = answer_likelihood(setup, params, problems, rollouts.tokens, working)
   if o.debias:
     tokens = jnp.zeros((*working.shape[:1], 1, 1), rollouts.tokens.dtype)
-    bare = _answer_likelihood(
+    bare = answer_likelihood(
         setup, params, problems, tokens, jnp.zeros(tokens.shape, bool)
     )
     value = likelihood.debiased(value, bare)
   known = jnp.any(problems.answer_mask, -1)[:, None]
-  return Reward(value, jnp.any(rollouts.mask, axis=-1) & known)
+  known &= jnp.any(rollouts.mask, axis=-1)
+  if o.likelihood == "jensen":
+    value = likelihood.jensen_gains(value, known)
+  return Reward(value, known)
 
 
-def _answer_likelihood(setup, params, problems, tokens, working):
+def answer_likelihood(setup, params, problems, tokens, working):
   """`[B, G]`, by the plain model: the sampling law is not the model's own."""
   policy = rlvr_policy.language_model(setup, params)
   answers, mask = problems.answers[:, None], problems.answer_mask[:, None]
@@ -133,6 +136,6 @@ def _answer_likelihood(setup, params, problems, tokens, working):
   scores = log_probs.score_features(
       features, table, spread(answers), spread(mask)
   )
-  return likelihood.answer_likelihood(
-      scores.log_probs, spread(mask), kind=setup.config.reward.likelihood
-  )
+  kind = setup.config.reward.likelihood
+  kind = "log_prob" if kind == "jensen" else kind
+  return likelihood.answer_likelihood(scores.log_probs, spread(mask), kind=kind)

@@ -1,4 +1,4 @@
-"""The model of `experiments.rlvr`: sampling, scoring, exact success.
+"""The model of `experiments.rlvr`: parameters, scoring, exact success.
 
 Everything is pure and for one seed; the experiment maps it over seeds.
 Axes: B prompts, G samples, T tokens.
@@ -17,14 +17,13 @@ from experiments.tasks import Problems
 from rewardjax.core import mapping, packing
 from rewardjax.models import (
     heads,
-    incremental,
     lora,
     pretrained,
-    stacking,
     transformer,
 )
-from rewardjax.policies import decoding, log_probs
+from rewardjax.policies import log_probs
 from rewardjax.policies.laws import SamplingLaw
+from rewardjax.search.tries import Trie
 from rewardjax.types import Rollouts
 
 
@@ -43,6 +42,10 @@ class Setup(NamedTuple):
   frozen: PyTree = None
   # What stands between working and answer; empty: there is no working.
   mark: tuple[int, ...] = ()
+  # What stands between steps; empty: steps are so many tokens.
+  separator: tuple[int, ...] = ()
+  # All there is to be said, where samples are searched for.
+  catalogue: Trie | None = None
 
   @property
   def config(self) -> mlc.FrozenConfigDict:
@@ -102,8 +105,11 @@ def make_model(options, tokenizer, place: Callable | None = None):
 def make_setup(arms, model, tokenizer, pretrained_params: PyTree) -> Setup:
   """What one group of arms is compiled for."""
   setup = Setup(arms, model, tokenizer.stop_tokens)
-  mark = tuple(tokenizer.encode(setup.config.task.answer_mark))
-  setup = setup._replace(mark=mark)
+  read = lambda text: tuple(tokenizer.encode(text))
+  setup = setup._replace(
+      mark=read(setup.config.task.answer_mark),
+      separator=read(setup.config.steps.separator),
+  )
   adapts = setup.config.lora.rank > 0
   return setup._replace(frozen=pretrained_params if adapts else None)
 
@@ -137,38 +143,6 @@ def add_value_head(setup: Setup, key: Key[Array, ""], params: PyTree) -> PyTree:
     return params
   features = jnp.zeros((1, 2, setup.model.width))
   return params | {"value": setup.value_head.init(key, features)["params"]}
-
-
-def sample(setup: Setup, key, params: PyTree, problems: Problems) -> Rollouts:
-  """G completions of each prompt; `key` is consumed."""
-  group_size = setup.config.sampling.group_size
-  return _sample(setup, key, params, problems, group_size, setup.law)
-
-
-def answer(setup: Setup, key, params: PyTree, problems: Problems) -> Rollouts:
-  """Completions as `config.evaluation` wants them; `key` is consumed."""
-  o = setup.config.evaluation
-  law = SamplingLaw(0) if o.greedy else setup.law
-  num_samples = o.num_samples or setup.config.sampling.group_size
-  return _sample(setup, key, params, problems, num_samples, law)
-
-
-def _sample(setup, key, params, problems, num_samples, law):
-  model, policy = stacking.unroll(
-      setup.model, language_model(setup, params)
-  )
-  return decoding.sample(
-      key,
-      incremental.decoder(model),
-      policy,
-      problems.prompts,
-      problems.prompt_mask,
-      num_samples=num_samples,
-      max_new_tokens=setup.config.task.answer_length,
-      stop_tokens=setup.stop_tokens,
-      law=law,
-      halvings=setup.config.sampling.halvings,
-  )
 
 
 def score(
@@ -216,6 +190,21 @@ def _score(
     variables = {"params": params["value"]}
     values = setup.value_head.apply(variables, features, mask)
   return Scores(*scores, values)
+
+
+def states(
+    setup: Setup, params: PyTree, rollouts: Rollouts
+) -> Float[Array, "B G W D"]:
+  """What the policy has read: before each of T tokens, and after the last."""
+  room = ((0, 0), (0, 0), (0, 1))
+  tokens, mask = (jnp.pad(x, room) for x in (rollouts.tokens, rollouts.mask))
+  return transformer.completion_features(
+      setup.model,
+      language_model(setup, params),
+      *rollouts[:2],
+      tokens,
+      mask,
+  )
 
 
 def reference_rollouts(problems: Problems) -> Rollouts:

@@ -18,11 +18,13 @@ from experiments import (
     rlvr_halves,
     rlvr_learner,
     rlvr_measures,
-    rlvr_policy,
+    rlvr_sampling,
+    rlvr_verdicts,
     verifying,
 )
-from experiments.rlvr_learner import Agent, Batch, Seen
+from experiments.rlvr_learner import Agent, Batch
 from experiments.rlvr_policy import Setup
+from experiments.rlvr_verdicts import Seen
 from experiments.tasks import Problems
 from rewardjax.advantages import dynamic_sampling, group
 from rewardjax.core import random
@@ -46,7 +48,7 @@ def draw(setup: Setup, key, agent: Agent, problems: Problems):
     )
   sample_key, noise_key = jax.random.split(key)
   params = agent.train.params
-  rollouts = rlvr_policy.sample(setup, sample_key, params, problems)
+  rollouts = rlvr_sampling.sample(setup, sample_key, params, problems)
   verdict = verifying.match_tokens(
       problems, rollouts, setup.stop_tokens, setup.mark
   )
@@ -59,7 +61,7 @@ def collect(
 ) -> Batch:
   """Samples, verifies on tokens and lies; pure."""
   problems, rollouts, found, noise_key = draw(setup, key, agent, problems)
-  observed, beside = rlvr_learner.judge(
+  observed, beside = rlvr_verdicts.judge(
       setup, agent.arm, noise_key, found, rollouts, problems.kinds
   )
   return Batch(problems, rollouts, Seen(observed, found.verdict, beside))

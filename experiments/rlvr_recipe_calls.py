@@ -6,11 +6,14 @@ Axes: B prompts, G samples, T tokens.
 import functools
 import inspect
 from collections.abc import Callable
+from typing import get_args
 
+from experiments.choices import choose
 from experiments.rlvr_recipes import Needs, Recipe, Scored, Trained, of
+from rewardjax.advantages import group
 from rewardjax.policies.laws import SamplingLaw
 from rewardjax.recipes.credit import Credit
-from rewardjax.recipes.losses import Anchor
+from rewardjax.shaping import renorm
 from rewardjax.types import Reward, Rollouts
 
 # Keywords of the functions that are data, or functions: no options.
@@ -28,18 +31,40 @@ _DATA = {
     "token_rewards",
     "kept",
     "ratio",
+    "scores",
+    "process_log_probs",
+    "step_rewards",
+    "step_ids",
+    "step_mask",
+    "labels",
+    "num_steps",
+    "success_rate",
+}
+# Options that are functions, by the names they have in a config.
+_FUNCTIONS = {
+    "estimator": {
+        "leave_one_out": group.leave_one_out,
+        "centered": group.centered,
+        "standardized": group.standardized,
+    },
+    "normalize": {
+        "anchored": renorm.anchored_steps,
+        "centered": renorm.centered_steps,
+        "standardized": renorm.standardized_steps,
+    },
 }
 
 
 @functools.cache
 def _keywords(function: Callable) -> dict:
-  """Keyword-only parameters, by name, and what they are if not given."""
+  """Keywords and data, by name, and what they are if not given."""
   found = {}
   for name, parameter in inspect.signature(function).parameters.items():
-    if parameter.kind is parameter.KEYWORD_ONLY:
+    if parameter.kind is parameter.KEYWORD_ONLY or name in _DATA:
       found[name] = parameter.default
     elif parameter.kind is parameter.VAR_KEYWORD:
-      found |= dict.fromkeys(Anchor.__annotations__, parameter.empty)
+      for unpacked in get_args(parameter.annotation):
+        found |= dict.fromkeys(unpacked.__annotations__, parameter.empty)
   return found
 
 
@@ -67,6 +92,9 @@ def check(config) -> None:
           f"config.recipe.options.{option} is no option of {name!r}; choose "
           f"from {', '.join(known)}."
       )
+  for option, table in _FUNCTIONS.items():
+    if option in options:
+      choose(f"recipe.options.{option}", table, options[option])
   for field in ("kl_in_reward", "kl_coefficient", "entropy_coefficient"):
     if config.regularizer[field]:
       raise ValueError(
@@ -93,7 +121,10 @@ def options_of(config) -> dict:
       for name, value in keywords.items()
       if name not in _DATA and value is not inspect.Parameter.empty
   }
-  return defaults | recipe.of_task(config) | dict(config.recipe.options)
+  found = defaults | recipe.of_task(config) | dict(config.recipe.options)
+  named = {k: v for k, v in found.items() if isinstance(v, str)}
+  chosen = {k: _FUNCTIONS[k][v] for k, v in named.items() if k in _FUNCTIONS}
+  return found | chosen
 
 
 def needs(config) -> Needs:
@@ -103,8 +134,26 @@ def needs(config) -> Needs:
     o = config.regularizer
     anchored = bool(o.kl_coefficient or o.kl_in_reward)
     return Needs(config.credit.name == "gae", anchored)
-  anchored = bool(options_of(config).get("kl_coefficient", 0))
-  return recipe.needs._replace(reference=anchored)
+  options, scorer = options_of(config), config.steps.scorer
+  anchored = bool(options.get("kl_coefficient", 0)) or scorer == "reference"
+  found = recipe.needs._replace(reference=anchored)
+  if scorer != "process":
+    return found
+  return found._replace(coefficient=float(options["coefficient"]))
+
+
+def _of_steps(config, scored: Scored) -> dict:
+  """What recipes call the scores of tokens and steps."""
+  if (steps := scored.steps) is None:
+    return {}
+  names = ("process_log_probs", "token_rewards", "scores")
+  return dict.fromkeys(names, steps.tokens) | {
+      "step_rewards": steps.values,
+      "labels": steps.mask & (steps.values >= config.steps.threshold),
+      "step_ids": steps.ids,
+      "step_mask": steps.mask,
+      "num_steps": steps.mask.shape[-1],
+  }
 
 
 def _chosen(function: Callable, options: dict) -> dict:
@@ -127,11 +176,11 @@ def credit(
   data = {
       "reference_log_probs": scored.reference,
       "tempered_log_probs": scored.by_law,
+      "values": scored.values,
   }
+  data = _chosen(recipe.credit, data | _of_steps(config, scored))
   options = {k: options[k] for k in recipe.shared}
-  positional = (scored.values,) if recipe.needs.critic else ()
-  data = {k: v for k, v in data.items() if k in _keywords(recipe.credit)}
-  return recipe.credit(rollouts, reward, *positional, **data, **options)
+  return recipe.credit(rollouts, reward, **data, **options)
 
 
 def loss(
@@ -151,7 +200,10 @@ def loss(
       "demonstration_log_probs": trained.demonstration_log_probs,
       "demonstration_mask": trained.demonstration_mask,
   }
-  given = _chosen(recipe.loss, data | options_of(config))
+  data |= _of_steps(config, scored) | options_of(config)
+  if trained.weight is not None:
+    data["weight"] = trained.weight
+  given = _chosen(recipe.loss, data)
   found, metrics = recipe.loss(trained.log_probs, rollouts, credit, **given)
   # Reported for all arms alike, as a mean over tokens.
   metrics.pop("entropy", None)

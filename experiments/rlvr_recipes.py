@@ -9,17 +9,21 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from experiments.choices import choose
 from rewardjax.advantages import group, quantile
 from rewardjax.policies.laws import SamplingLaw
 from rewardjax.recipes import (
     actor_critic,
+    decomposition,
     exploration,
     exploration_credit,
+    flow,
     oreal,
     policy_gradient,
+    process,
+    two_level,
 )
 from rewardjax.recipes.credit import (
     dapo_credit,
@@ -36,6 +40,22 @@ class Needs(NamedTuple):
   reference: bool = False  # log-probs of the first policy
   law: bool = False  # log-probs at the start of the batch, by another law
   demonstrations: bool = False  # log-probs of the reference answers
+  coefficient: float = 0.0  # of implicit rewards that a model is trained by
+
+
+class StepScores(NamedTuple):
+  """What a scorer says of samples made of steps; see `rlvr_steps`.
+
+  tokens: of each token, in the scorer's own unit: a logit, a log-prob.
+  values: of each step.
+  ids: the step of each token, -1 for none.
+  mask: True for steps with a score.
+  """
+
+  tokens: Float[Array, "B G T"]
+  values: Float[Array, "B G K"]
+  ids: Int[Array, "B G T"]
+  mask: Bool[Array, "B G K"]
 
 
 class Scored(NamedTuple):
@@ -44,16 +64,21 @@ class Scored(NamedTuple):
   reference: Float[Array, "B G T"] | None = None
   by_law: Float[Array, "B G T"] | None = None
   values: Float[Array, "B G T"] | None = None
+  steps: StepScores | None = None
 
 
 class Trained(NamedTuple):
-  """What the parameters in training say; all but the mask carry gradient."""
+  """What the parameters in training say; all but the last two carry gradient.
+
+  weight: of the demonstrations, where it is learned.
+  """
 
   log_probs: Float[Array, "B G T"]
   entropies: Float[Array, "B G T"]
   values: Float[Array, "B G T"]
   demonstration_log_probs: Float[Array, "B 1 T"] | None = None
   demonstration_mask: Bool[Array, "B 1 T"] | None = None
+  weight: Float[Array, ""] | None = None
 
 
 class Recipe(NamedTuple):
@@ -68,6 +93,7 @@ class Recipe(NamedTuple):
   # (rollouts, reward, law, **) -> the law that samples are scored by as well.
   law: Callable | None = None
   has_ratio: bool = True  # whether a batch serves more than one update
+  scorers: tuple[str, ...] = ()  # of config.steps, that it reads
 
 
 def _filtered(rollouts, reward, law: SamplingLaw, *, min_p=0.02):
@@ -173,15 +199,59 @@ RECIPES = {
         exploration_credit.oreal_credit,
         ("negative_coefficient",),
         has_ratio=False,
+        scorers=("none", "outcome"),
+    ),
+}
+# Papers that are paid by steps: they need config.steps.
+STEP_RECIPES = {
+    "oprl": Recipe(
+        two_level.oprl,
+        two_level.oprl_credit,
+        ("coefficient", "weight", "estimator"),
+        scorers=("process",),
+    ),
+    "tp_grpo": Recipe(
+        two_level.tp_grpo,
+        two_level.thought_credit,
+        ("weight",),
+        scorers=("progress", "likelihood", "judge", "reference"),
+    ),
+    "ppr": Recipe(
+        process.ppr,
+        process.ppr_credit,
+        ("normalize", "decay"),
+        Needs(critic=True),
+        scorers=("judge", "likelihood"),
+    ),
+    "reward_refinement": Recipe(
+        process.reward_refinement,
+        process.refined_credit,
+        ("threshold", "delta", "weight", "decay"),
+        Needs(critic=True),
+        scorers=("judge", "likelihood", "progress", "reference"),
+    ),
+    "rlfr": Recipe(
+        flow.rlfr,
+        flow.flow_credit,
+        ("discount", "coefficient", "threshold", "bilateral"),
+        scorers=("flow",),
+    ),
+    "lare": Recipe(
+        decomposition.lare,
+        decomposition.lare_credit,
+        ("decay",),
+        Needs(critic=True),
+        scorers=("returns",),
     ),
 }
 # Group statistics of one sample say nothing.
-NEEDS_GROUP = set(RECIPES) - {
-    "reinforce", "reinforce_pp", "ppo", "stable_reinforce"
+NEEDS_GROUP = set(RECIPES | STEP_RECIPES) - {
+    "reinforce", "reinforce_pp", "ppo", "stable_reinforce", "ppr",
+    "reward_refinement", "lare",
 }
 
 
 def of(config) -> Recipe | None:
   """The recipe of an arm; None if it is made of stages."""
   name = config.recipe.name
-  return choose("recipe.name", RECIPES, name) if name else None
+  return choose("recipe.name", RECIPES | STEP_RECIPES, name) if name else None

@@ -17,9 +17,10 @@ from jaxtyping import Array
 from experiments import rlvr_stages
 from experiments.choices import choose
 from experiments.rlvr_measures import BESIDE, Found, beside_names
+from rewardjax.advantages import running
 from rewardjax.core import checks, masking
 from rewardjax.core.masking import Mean
-from rewardjax.recipes import agreement, multi_reward
+from rewardjax.recipes import agreement, multi_reward, recommendation
 from rewardjax.rewards import likelihood, variants
 from rewardjax.shaping import aggregation, transforms
 from rewardjax.types import Reward, Rollouts
@@ -43,6 +44,9 @@ SOURCES = {
     ),
     "inverted": lambda found, exists, key: variants.inverted_reward(
         found.verdict.value > 0, found.verdict.valid
+    ),
+    "ranks": lambda found, exists, key: recommendation.rank_reward(
+        (found.verdict.value > 0) & exists.valid, exists.valid
     ),
 }
 VOTES = ("tokens", "numbers")
@@ -96,7 +100,7 @@ def total(reward: Reward, seen, rollouts: Rollouts, config) -> Reward:
 
   Args:
     reward: corrected, `[B, G]`.
-    seen: `rlvr_learner.Seen`; gates read what was observed.
+    seen: `rlvr_verdicts.Seen`; gates read what was observed.
     rollouts: whole groups.
     config: of the arm.
 
@@ -123,6 +127,22 @@ def total(reward: Reward, seen, rollouts: Rollouts, config) -> Reward:
   return Reward(credit.advantages[..., 0], jnp.any(rewards.valid, axis=-1))
 
 
+def wide_groups(config, spread: running.Spread, reward: Reward):
+  """Groups whose rewards are apart as far as usual, and the spread so far.
+
+  Returns:
+    True `[B]` for groups that stay in the loss, judged by earlier batches,
+    and the spread with this batch in it.
+  """
+  o = config.shaping.spread
+  wide = running.wide_groups(
+      spread, *reward, factor=o.factor, min_updates=o.after
+  )
+  compared = jnp.sum(reward.valid, axis=-1) > 1
+  mean = masking.masked_mean(running.group_spreads(*reward), compared)
+  return wide, running.update_spread(spread, mean, decay=o.decay)
+
+
 def metrics(config, seen) -> dict[str, Array]:
   """The mean of each reward beside the source, before weights and gates."""
   rows = {}
@@ -134,7 +154,7 @@ def metrics(config, seen) -> dict[str, Array]:
 
 def check(config) -> None:
   """Raises ValueError, naming the field, unless the rewards make sense."""
-  kinds = get_args(likelihood.Kind)
+  kinds = (*get_args(likelihood.Kind), "jensen")
   for field, table, name in (
       ("reward.name", SOURCES, config.reward.name),
       ("reward.votes", VOTES, config.reward.votes),
@@ -144,6 +164,10 @@ def check(config) -> None:
   ):
     choose(field, dict.fromkeys(table), name)
   checks.at_least("config", 0, **{"shaping.tiers": config.shaping.tiers})
+  o = config.shaping.spread
+  checks.at_least("config", 0.0, **{"shaping.spread.factor": o.factor})
+  checks.at_least("config", 0, **{"shaping.spread.after": o.after})
+  checks.probability("config", **{"shaping.spread.decay": o.decay})
   _check_binary(config)
   _check_twin(config)
   _check_likelihood(config)
@@ -155,7 +179,7 @@ def _check_binary(config) -> None:
   """What noise and corrections say of verdicts holds for 0 and 1 only."""
   name = config.reward.name
   lies = config.noise.name != "none" or config.correction.name != "none"
-  if lies and name in ("likelihood", "random"):
+  if lies and name in ("likelihood", "random", "ranks"):
     raise ValueError(
         f"config.reward.name {name!r} is no verdict: config.noise.name and "
         "config.correction.name must be 'none'."
@@ -185,10 +209,16 @@ def _check_twin(config) -> None:
 
 def _check_likelihood(config) -> None:
   o = config.reward
-  if o.debias and o.likelihood in ("log_prob", "mean_log_prob"):
+  if o.debias and o.likelihood in ("log_prob", "mean_log_prob", "jensen"):
     raise ValueError(
         "config.reward.debias needs a probability for "
         f"config.reward.likelihood, got {o.likelihood!r}."
+    )
+  if o.likelihood == "jensen" and config.sampling.group_size < 2:
+    raise ValueError(
+        "config.sampling.group_size must be at least 2 for "
+        "config.reward.likelihood 'jensen', got "
+        f"{config.sampling.group_size}: a lone sample has nothing to add to."
     )
 
 

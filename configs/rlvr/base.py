@@ -115,6 +115,11 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       max_refills=0,  # dynamic sampling: fresh batches to replace dead groups
       halvings=0,  # how often the batch may shrink when half has stopped
       lanes=0,  # rows that a prompt's completions are packed into; 0: off
+      # "beam" draws nothing: a group is the likeliest of all answers of the
+      # task, in order (ReRe, with reward.name="ranks")
+      search="none",
+      parts=1,  # of a group, drawn one after the other: memory of wide groups
+      mass_balance=False,  # log where a step moves the mass of right samples
   )
   # Where the trusted verifier reads text. Token verifiers need no sample.
   config.evaluation = dict(
@@ -141,13 +146,15 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   # What the policy is paid for. "verifier"; without it: "majority", agreement
   # with most of the group; "twin", with most of the other wording's group
   # (Co-Reward; task.rewording); "likelihood" of the reference answer after the
-  # working, under the policy that sampled. As controls: "format", any answer
+  # working, under the policy that sampled; "ranks", the verdict and the places
+  # of wrong answers before a right one. As controls: "format", any answer
   # that can be read; "random"; "inverted". The trusted verifier stays for the
   # metrics.
   config.reward = dict(
       name="verifier",
       votes="tokens",  # what makes two answers equal; "numbers": their value
-      # "log_prob", "mean_log_prob", "prob", "geometric", "mean_prob" (RLPR)
+      # "log_prob", "mean_log_prob", "prob", "geometric", "mean_prob" (RLPR);
+      # "jensen": what a sample adds to the bound of its group (JEPO)
       likelihood="mean_prob",
       debias=False,  # less that of the answer without working (RLPR)
   )
@@ -159,6 +166,29 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       format=dict(off),  # any answer that can be read
       likelihood=dict(off),
       majority=dict(off),
+  )
+  # Scores of steps, for recipes that read them: OPRL, TP-GRPO, PPR, RLFR, ...
+  # The policy's: "likelihood" of the reference answer after each step,
+  # "progress" of that, "reference", log-ratios to its first version. Models
+  # that learn on line from the observed outcomes: "process", a language model
+  # with implicit rewards (OPRL); heads on the policy's states for the
+  # "outcome" by tokens (OREAL), as "judge" of each step, or for "returns"
+  # that sum to the outcome (LaRe); a "flow" over the states (RLFR).
+  config.steps = dict(
+      scorer="none",
+      separator="",  # text that ends a step; "": steps are `every` tokens
+      every=1,
+      most=8,  # steps that separators make; the last one takes the rest
+      threshold=0.5,  # from which score on a step counts as right (TP-GRPO)
+      hidden=32,  # width of a head, 0 reads linearly; of the flow
+      learning_rate=1e-3,  # of the scorer's own Adam
+      max_grad_norm=10.0,
+      # What a head sees of a token instead of states: expressions of obs, its
+      # place and the token before, and act, the token and its log-prob.
+      factors=(),
+      subset=0,  # steps drawn for the loss of "returns"; 0: all
+      time=0.8,  # of the "flow": where it is read, 1 is a state itself
+      draws=4,  # of its noise
   )
   # A simulated liar: one rate for all, or one for each of task.kinds.
   config.noise = dict(
@@ -186,8 +216,19 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   # A paper in place of credit, surrogate, reducer and regularizer: "grpo",
   # "rloo", "dapo", ...; experiments/rlvr_recipes.py lists all. Options are
   # the keywords of its functions, such as dict(clip_high=0.3); those left
-  # out are the paper's.
+  # out are the paper's. The papers on steps need a steps.scorer.
   config.recipe = dict(name="", options=dict())
+  # Whether amft learns its weight, from what the next batch says (AMFT);
+  # `recipe.options.weight` is then the first one.
+  config.imitation = dict(
+      learned=False,
+      step_size=10.0,
+      largest_change=0.05,  # of one step
+      low=0.02,
+      high=0.98,
+      entropy_step=0.0,  # change per nat per token that entropy is lacking
+      entropy_target=0.0,
+  )
   config.credit = dict(
       name="group",  # "return", "gae"
       estimator="leave_one_out",
@@ -206,6 +247,9 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       overlong_buffer=0,  # tokens; 0: off
       overlong_factor=1.0,
       missing_stop=0.0,
+      # Groups whose rewards spread less than `factor` of what was usual leave
+      # the loss, once `after` batches are known (RLPR: 0.5); 0: none does.
+      spread=dict(factor=0.0, decay=0.99, after=5),
   )
   config.surrogate = dict(
       name="clipped",  # "score", "detached"

@@ -24,6 +24,11 @@ METHODS = (
             "advantages.placement.step_end",
         ),
         tests=("tests/shaping/test_transforms.py", _STEP_TESTS),
+        switch=(
+            "recipe.name=reward_refinement",
+            "steps.scorer=judge",
+            "steps.every=2",
+        ),
         shown=(
             f"{_EQUAL} Inserted steps change neither sum; the return from a "
             "step on is its score."
@@ -77,15 +82,21 @@ METHODS = (
             "shaping.renorm.standardized_steps",
         ),
         tests=("tests/shaping/test_renorm.py", _STEP_TESTS),
+        switch=(
+            "recipe.name=ppr",
+            "steps.scorer=judge",
+            "steps.every=2",
+        ),
         shown=(
             f"{_EQUAL} Anchored rewards have the sign of the outcome; centred "
             "ones sum to it."
         ),
         differs=(
             "Which of the three normalisations is the paper's own is "
-            "uncertain. Step scores come in as an array: no principle-based "
-            "judge is trained, the study's scores are a table. There the "
-            "standardised mode follows the judge and loses the outcome."
+            "uncertain. No principle-based judge is trained: the study's "
+            "scores are a table, the main job's those of a head that learns "
+            "from outcomes. In the study the standardised mode follows the "
+            "judge and loses the outcome."
         ),
     ),
     Method(
@@ -106,6 +117,11 @@ METHODS = (
             "tests/reward_models/test_process.py",
             "tests/rewards/test_likelihood.py",
             _STEP_TESTS,
+        ),
+        switch=(
+            "recipe.name=oprl",
+            "steps.scorer=process",
+            "steps.every=2",
         ),
         shown=(
             f"{_EQUAL} Step rewards are 0 while the reward model is the "
@@ -137,6 +153,12 @@ METHODS = (
             "tests/rewards/test_agreement.py",
             _STEP_TESTS,
         ),
+        switch=(
+            "recipe.name=tp_grpo",
+            "steps.scorer=progress",
+            "steps.every=2",
+            "steps.threshold=0.0",
+        ),
         shown=(
             f"{_EQUAL} Tokens of the answer keep the sign of the outcome; "
             "without weight on thoughts it is GRPO."
@@ -147,7 +169,9 @@ METHODS = (
             "outside. The study's judge sees only what is revised later, so "
             "mistakes that stand count as right, and it does not save "
             "samples; the paper's claim needs a judge that finds them, and a "
-            "reasoning model."
+            "reasoning model. In the main job a step is right if it does not "
+            "make the reference answer less likely, or as a learned judge "
+            "says."
         ),
     ),
     Method(
@@ -196,6 +220,8 @@ METHODS = (
             "Reinforcement Learning (LaRe)"
         ),
         functions=(
+            "recipes.decomposition.lare",
+            "recipes.decomposition.lare_credit",
             "reward_models.decomposition.return_decomposition_loss",
             "reward_models.decomposition.subset_decomposition_loss",
             "reward_models.decomposition.fit_linear",
@@ -207,6 +233,11 @@ METHODS = (
         tests=(
             "tests/reward_models/test_decomposition.py",
             "tests/reward_models/test_factors.py",
+            _STEP_TESTS,
+        ),
+        switch=(
+            "recipe.name=lare",
+            "steps.scorer=returns",
         ),
         shown=(
             "Least squares on factors recovers the weights exactly; the "
@@ -217,7 +248,9 @@ METHODS = (
         differs=(
             "The variance term is the one that makes the sum form unbiased; "
             "the released code's lacks a factor K^2. The decoder is linear or "
-            "has one hidden layer."
+            "has one hidden layer. The main job trains it on line, on states "
+            "of the policy or on factors (steps.factors) of tokens, their "
+            "places and log-probs; no generator writes the texts."
         ),
     ),
 )

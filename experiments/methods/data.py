@@ -146,6 +146,12 @@ METHODS = (
             "environments.items.random_shop",
             "environments.items.world",
             "diagnostics.ranking.ndcg",
+            "recipes.recommendation.rank_reward",
+        ),
+        switch=(
+            "recipe.name=grpo",
+            "sampling.search=beam",
+            "reward.name=ranks",
         ),
         tests=(
             "tests/recipes/test_recommendation.py",

@@ -86,10 +86,15 @@ METHODS: tuple[Method, ...] = (
         paper="BroRL: Scaling Reinforcement Learning via Broadened Exploration",
         functions=(
             "diagnostics.mass_balance.mass_balance",
+            "diagnostics.mass_balance.sampled_mass_balance",
             "recipes.policy_gradient.rloo",
         ),
         tests=("tests/diagnostics/test_mass_balance.py",),
-        switch=("sampling.group_size=64",),
+        switch=(
+            "sampling.group_size=64",
+            "sampling.parts=4",
+            "sampling.mass_balance=True",
+        ),
         shown=(
             "Equal to the derivative of the exact update for every sample of "
             "a small policy; the term of unsampled items is the only one "
@@ -98,6 +103,8 @@ METHODS: tuple[Method, ...] = (
         differs=(
             "The method is a group of many samples, which is an option of "
             "every recipe; the balance is derived here for the step stated. "
+            "In the main job, where most answers are never seen, their part "
+            "of it is estimated from answers that were drawn once. "
             "Gains of a saturated model need its thousands of steps."
         ),
         configs=("configs/noise_study/brorl_balance.py",),
@@ -178,7 +185,10 @@ METHODS: tuple[Method, ...] = (
             "tests/reward_models/test_outcome.py",
             _RECIPE_TEST,
         ),
-        switch=("recipe.name=oreal",),
+        switch=(
+            "recipe.name=oreal",
+            "steps.scorer=outcome",
+        ),
         shown=(
             f"{_EQUAL} Best of N is the optimum of a KL-regularised policy; "
             "scores of right and wrong samples balance by the pass rate."
@@ -244,7 +254,10 @@ METHODS: tuple[Method, ...] = (
             "training.meta.next_weight",
         ),
         tests=("tests/training/test_meta.py", _RECIPE_TEST),
-        switch=("recipe.name=amft",),
+        switch=(
+            "recipe.name=amft",
+            "imitation.learned=True",
+        ),
         shown=(
             f"{_EQUAL} The slope of the weight equals finite differences "
             "through Adam; for plain descent it is the closed form."
@@ -253,7 +266,9 @@ METHODS: tuple[Method, ...] = (
             "The entropy term and the step are reconstructed; one update "
             "moves the weight by a bounded amount. The look-ahead sees one "
             "step: a mediocre optimum that is found at once can hold it. In "
-            "the study imitation first and exploration after does as well."
+            "the study imitation first and exploration after does as well. "
+            "The main job judges an update by the policy gradient of the "
+            "next batch, drawn by the parameters that it reached."
         ),
         configs=("configs/noise_study/amft_mixture.py",),
     ),

@@ -18,6 +18,7 @@ METHODS = (
             "recipes.likelihood.likelihood_credit",
             "rewards.likelihood.answer_likelihood",
             "rewards.likelihood.jensen_bound",
+            "rewards.likelihood.jensen_gains",
         ),
         tests=(
             "tests/rewards/test_likelihood.py",
@@ -33,8 +34,9 @@ METHODS = (
         ),
         differs=(
             "The direct term is never rescaled when advantages are "
-            "standardised. The multi-sample bound (JEPO) is a function, not a "
-            "recipe."
+            "standardised. The main job leaves it out, also of the "
+            "multi-sample bound (JEPO), which is there as what each sample "
+            "adds to it (reward.likelihood=jensen)."
         ),
     ),
     Method(
@@ -63,6 +65,7 @@ METHODS = (
             "reward.debias=True",
             "beside.format.weight=0.1",
             "credit.estimator=standardized",
+            "shaping.spread.factor=0.5",
             "surrogate.clip_high=0.27",
         ),
         shown=(
@@ -96,6 +99,10 @@ METHODS = (
             "tests/rewards/test_flow.py",
             "tests/recipes/test_flow.py",
             "tests/core/test_statistics.py",
+        ),
+        switch=(
+            "recipe.name=rlfr",
+            "steps.scorer=flow",
         ),
         shown=(
             "The deviation grows with the distance of a state as its closed "

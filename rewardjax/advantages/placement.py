@@ -97,6 +97,32 @@ def step_end(
   return _gather(step_rewards.reshape(-1), segments, ends)
 
 
+def read_ends(
+    values: Float[Array, "*batch T"],
+    step_ids: Int[Array, "*batch T"],
+    mask: Bool[Array, "*batch T"],
+    *,
+    num_steps: int,
+) -> Float[Array, "*batch K"]:
+  """The value at the last valid token of each step: `step_end` read back.
+
+  Args:
+    values: per token, such as what a head says there.
+    step_ids: the step of each token.
+    mask: True on sampled tokens.
+    num_steps: K (static).
+
+  Returns:
+    Float32 or wider; 0 for steps without a token.
+
+  Gradient: flows through `values` at the ends of steps.
+  """
+  checks.same_shape("read_ends", values=values, mask=mask)
+  one = jnp.ones((*mask.shape[:-1], num_steps))
+  ends = step_end(one, step_ids, mask) > 0
+  return statistics.step_sums(values, step_ids, ends, num_steps=num_steps)
+
+
 def spread(
     step_rewards: Float[Array, "*batch K"],
     step_ids: Int[Array, "*batch T"],

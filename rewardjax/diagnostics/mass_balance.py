@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from rewardjax.core import checks, masking
 from rewardjax.types import Scalar
@@ -80,16 +80,98 @@ def mass_balance(
   p = masking.as_accumulator(probabilities)
   mass = lambda x, chosen: masking.masked_sum(x, chosen, -1)
   squares = lambda chosen: mass(jnp.square(p), chosen)
-  right, wrong = mass(p, correct), mass(p, ~correct)
   pull = correct_reward * mass(p, sampled & correct)
   pull = pull + wrong_reward * mass(p, sampled & ~correct)
-  seen_right = squares(sampled & correct)
-  seen_wrong = squares(sampled & ~correct)
-  missed = right * squares(~sampled & ~correct)
-  missed = missed - wrong * squares(~sampled & correct)
-  step = learning_rate / num_samples
+  return _balance(
+      _Parts(
+          (mass(p, correct), mass(p, ~correct)),
+          (squares(sampled & correct), squares(sampled & ~correct)),
+          (squares(~sampled & correct), squares(~sampled & ~correct)),
+      ),
+      pull,
+      (correct_reward, wrong_reward),
+      learning_rate / num_samples,
+  )
+
+
+class _Parts(NamedTuple):
+  """Each of correct and of wrong items: mass, and p^2 seen and not seen."""
+
+  mass: tuple[Array, Array]
+  seen: tuple[Array, Array]
+  unseen: tuple[Array, Array]
+
+
+def _balance(parts: _Parts, pull, rewards, step) -> MassBalance:
+  (right, wrong), (good, bad) = parts.mass, rewards
+  missed = right * parts.unseen[1] - wrong * parts.unseen[0]
   return MassBalance(
-      step * (correct_reward - pull) * wrong * seen_right,
-      step * (pull - wrong_reward) * right * seen_wrong,
+      step * (good - pull) * wrong * parts.seen[0],
+      step * (pull - bad) * right * parts.seen[1],
       step * pull * missed,
   )
+
+
+def sampled_mass_balance(
+    log_probs: Float[Array, "*batch G"],
+    correct: Bool[Array, "*batch G"],
+    items: Int[Array, "*batch G"],
+    mask: Bool[Array, "*batch G"] | None = None,
+    *,
+    learning_rate: Scalar,
+    correct_reward: Scalar = 1.0,
+    wrong_reward: Scalar = -1.0,
+    num_samples: Scalar = 1,
+) -> MassBalance:
+  """`mass_balance` where only the samples are known, G independent draws.
+
+  What was sampled is exact, each item once. The rest is estimated: Q is the
+  share of correct samples; the sum of p^2 over unsampled correct items is the
+  mean of p over those samples that are correct and the only ones of their
+  item, after Good and Turing: its expectation is that of the true sum after
+  G - 1 draws. Products of the two are not unbiased.
+
+  Args:
+    log_probs: of whole samples under the law that drew them, in nats.
+    correct: their verdicts.
+    items: equal for equal samples of a group, such as `marks.answer_ids` of
+      whole completions.
+    mask: True for samples that count; None means all.
+    learning_rate: as `mass_balance`, as the rest.
+
+  Raises:
+    ValueError: if shapes differ, or num_samples is not positive.
+  """
+  where = "sampled_mass_balance"
+  checks.same_shape(
+      where, log_probs=log_probs, correct=correct, items=items, mask=mask
+  )
+  checks.within(where, 0.0, low_open=True, num_samples=num_samples)
+  mask = jnp.ones(items.shape, bool) if mask is None else mask
+  p = jnp.exp(masking.fill_masked(log_probs, mask, -jnp.inf))
+  right, wrong = correct & mask, ~correct & mask
+  first, single = _first_and_single(items, mask)
+  once = lambda x, kind: masking.masked_sum(x, kind & first, -1)
+  share = lambda x, kind: masking.masked_mean(
+      masking.fill_masked(x, kind), mask, -1
+  )
+  pull = correct_reward * once(p, right) + wrong_reward * once(p, wrong)
+  return _balance(
+      _Parts(
+          tuple(share(jnp.ones_like(p), kind) for kind in (right, wrong)),
+          tuple(once(jnp.square(p), kind) for kind in (right, wrong)),
+          tuple(share(p, kind & single) for kind in (right, wrong)),
+      ),
+      pull,
+      (correct_reward, wrong_reward),
+      learning_rate / num_samples,
+  )
+
+
+def _first_and_single(items, mask):
+  """Samples that are the first of their item, and those that are the only."""
+  equal = items[..., :, None] == items[..., None, :]
+  equal &= mask[..., :, None] & mask[..., None, :]
+  before = jnp.tril(jnp.ones(equal.shape[-2:], bool), -1)
+  before = before.reshape((1,) * (items.ndim - 1) + before.shape)
+  return ~jnp.any(equal & before, -1), jnp.sum(equal, axis=-1) == 1

@@ -36,6 +36,18 @@ def rere(
   References:
     "Reinforced Preference Optimization for Recommendation" (ReRe).
   """
-  value = hits.astype(log_probs.dtype) + ranks.dcg_penalty(hits, valid)
   clips = dict(clip_low=clip_low, clip_high=clip_high)
-  return grpo(log_probs, rollouts, Reward(value, valid), **clips, **anchor)
+  return grpo(log_probs, rollouts, rank_reward(hits, valid), **clips, **anchor)
+
+
+def rank_reward(
+    hits: Bool[Array, "*batch G"], valid: Bool[Array, "*batch G"]
+) -> Reward:
+  """1 for the target; less than 0 for beams beside it, likely ones most.
+
+  Args:
+    hits: which beam is the target; beams are ordered, likeliest first.
+    valid: False for beams that are no item.
+  """
+  penalty = ranks.dcg_penalty(hits, valid)
+  return Reward(hits.astype(penalty.dtype) + penalty, valid)

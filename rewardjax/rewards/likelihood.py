@@ -113,6 +113,47 @@ def jensen_bound(
   return numerics.log_mean_exp(log_likelihoods, mask)
 
 
+def jensen_gains(
+    log_likelihoods: Float[Array, "*batch G"],
+    mask: Bool[Array, "*batch G"] | None = None,
+) -> Float[Array, "*batch G"]:
+  """What each reasoning adds to the bound: that of all less that without it.
+
+  The others of a group are its baseline: as rewards of single samples, these
+  make the score term of the bound's gradient unbiased, without another one.
+
+  Args:
+    log_likelihoods: log p(answer | reasoning), sums over the answer.
+    mask: True for samples that count; None means all.
+
+  Returns:
+    Nats, float32 or wider; 0 where masked, and for a sample without others.
+
+  Gradient: flows through `log_likelihoods`.
+
+  Raises:
+    ValueError: if shapes differ.
+
+  References:
+    Tang et al., "Beyond Verifiable Rewards", 2025 (JEPO).
+    Mnih and Rezende, "Variational Inference for Monte Carlo Objectives", 2016
+      (the baseline).
+  """
+  checks.same_shape("jensen_gains", log_likelihoods=log_likelihoods, mask=mask)
+  mask = jnp.ones(log_likelihoods.shape, bool) if mask is None else mask
+  values = masking.fill_masked(log_likelihoods, mask)
+  itself = jnp.eye(values.shape[-1], dtype=bool)
+  itself = itself.reshape((1,) * (values.ndim - 1) + itself.shape)
+  rest = mask[..., None, :] & ~itself
+  some = jnp.any(rest, axis=-1)
+  # A group of one would compare with the logarithm of 0.
+  kept = rest | ~some[..., None]
+  others = jnp.broadcast_to(values[..., None, :], kept.shape)
+  whole = jensen_bound(values, mask | ~jnp.any(mask, -1, keepdims=True))
+  gains = whole[..., None] - jensen_bound(others, kept)
+  return jnp.where(mask & some, gains, 0.0)
+
+
 def implicit_step_rewards(
     log_probs: Float[Array, "*batch T"],
     behavior_log_probs: Float[Array, "*batch T"],

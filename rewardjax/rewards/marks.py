@@ -92,6 +92,47 @@ def align(
   return jnp.where(mask, moved, 0), mask
 
 
+def step_ids(
+    tokens: Int[Array, "*batch T"],
+    mask: Bool[Array, "*batch T"],
+    *,
+    separator: tuple[int, ...],
+    every: int,
+    num_steps: int,
+    stop_tokens: tuple[int, ...] = (),
+) -> Int[Array, "*batch T"]:
+  """The step of each token: a new one after a separator, or so many tokens.
+
+  A separator ends the step that it stands in. One with nothing behind it but
+  a stop token begins no step: the last step is never empty.
+
+  Args:
+    tokens: sampled tokens, padded right.
+    mask: True on every sampled token.
+    separator: ids that end a step (static); empty: steps are `every` tokens.
+    every: tokens of a step; not read where there is a separator (static).
+    num_steps: K; the last step takes all that follows (static).
+    stop_tokens: ids that end a completion (static).
+
+  Returns:
+    0 .. K-1, as `advantages.placement` reads them; -1 where masked.
+
+  Raises:
+    ValueError: if shapes differ, or a size is not positive.
+  """
+  checks.same_shape("step_ids", tokens=tokens, mask=mask)
+  checks.at_least("step_ids", 1, every=every, num_steps=num_steps)
+  if separator:
+    content = verifiers.content_mask(tokens, mask, stop_tokens)
+    ends = _mark_ends(tokens, content, separator)
+    left = jnp.cumsum(content[..., ::-1], axis=-1)[..., ::-1]
+    ends = (ends & (left > 1)).astype(jnp.int32)
+    ids = jnp.cumsum(ends, axis=-1) - ends
+  else:
+    ids = (jnp.cumsum(mask, axis=-1) - 1) // every
+  return jnp.where(mask, jnp.minimum(ids, num_steps - 1), -1)
+
+
 def append_answers(
     tokens: Int[Array, "*batch T"],
     working: Bool[Array, "*batch T"],

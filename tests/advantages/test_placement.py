@@ -45,6 +45,22 @@ def test_step_rewards_by_hand(variant, function, expected):
   np.testing.assert_array_equal(actual, expected)
 
 
+@variants.every
+def test_what_stands_at_the_ends_of_steps_is_read_back(variant):
+  values = jnp.array([[1.0, 2, 3, 4, 5, NAN], [6.0, 7, 8, NAN, NAN, 9]])
+  call = lambda *rows: placement.read_ends(*rows, num_steps=3)
+  actual = variant(call)(values, IDS, MASK)
+  np.testing.assert_array_equal(actual, [[2, 0, 4], [0, 8, 0]])
+
+
+def test_read_ends_is_the_gradient_of_step_end():
+  weights = jnp.arange(12.0).reshape(2, 6)
+  placed = lambda r: jnp.sum(weights * placement.step_end(r, IDS, MASK))
+  slope = jax.grad(placed)(jnp.zeros((2, 3)))
+  found = placement.read_ends(weights, IDS, MASK, num_steps=3)
+  np.testing.assert_array_equal(found, slope)
+
+
 STEPS = [placement.every, placement.step_end, placement.spread]
 
 

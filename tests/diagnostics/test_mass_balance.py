@@ -5,7 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rewardjax.diagnostics.mass_balance import mass_balance
+from rewardjax.diagnostics.mass_balance import (
+    mass_balance,
+    sampled_mass_balance,
+)
 from tests import variants
 
 P = [0.3, 0.1, 0.05, 0.35, 0.15, 0.05]
@@ -80,6 +83,72 @@ def test_every_sample_of_a_small_policy_to_first_order():
   expected = [(change(x, 5e-5) - change(x, -5e-5)) / 2e-4 for x in samples]
   np.testing.assert_allclose(total, expected, atol=1e-9)
   assert samples[-1].all() and unsampled[-1] == 0
+
+
+def estimated(drawn, rewards):
+  """Q, what was sampled of it and the sum of p^2 not sampled, by kind."""
+  p, kinds = np.array(P), np.array(CORRECT)
+  counts = {i: drawn.count(i) for i in drawn}
+  only = lambda kind: [i for i in drawn if kinds[i] == kind]
+  share = {k: len(only(k)) / len(drawn) for k in (True, False)}
+  unseen = {
+      k: sum(p[i] for i in only(k) if counts[i] == 1) / len(drawn)
+      for k in (True, False)
+  }
+  seen = {k: sum(p[i] ** 2 for i in set(only(k))) for k in (True, False)}
+  pull = sum(rewards[not kinds[i]] * p[i] for i in set(drawn))
+  return share, seen, unseen, pull
+
+
+def test_the_balance_from_samples_alone():
+  """All draws of three of six items: by sets, and right on average."""
+  rewards, draws = (0.7, -0.2), list(itertools.product(range(6), repeat=3))
+  chosen = jnp.array(draws)
+  found = sampled_mass_balance(
+      jnp.log(jnp.array(P))[chosen],
+      jnp.array(CORRECT)[chosen],
+      chosen,
+      learning_rate=0.5,
+      correct_reward=rewards[0],
+      wrong_reward=rewards[1],
+  )
+  expected, mean, missed = [], 0.0, 0.0
+  for drawn in draws:
+    share, seen, unseen, pull = estimated(drawn, rewards)
+    left = share[True] * unseen[False] - share[False] * unseen[True]
+    expected.append(
+        0.5
+        * np.array(
+            [
+                (rewards[0] - pull) * share[False] * seen[True],
+                (pull - rewards[1]) * share[True] * seen[False],
+                pull * left,
+            ]
+        )
+    )
+    chance = np.prod(np.array(P)[list(drawn)])
+    mean += chance * share[True]
+    missed += chance * unseen[True]
+  np.testing.assert_allclose(np.stack(found, -1), expected, atol=1e-6)
+  np.testing.assert_allclose(mean, sum(P[:3]))
+  after_two = sum(p**2 * (1 - p) ** 2 for p in P[:3])
+  np.testing.assert_allclose(missed, after_two)
+
+
+def test_samples_that_do_not_count_are_not_there():
+  log_probs = jnp.log(jnp.array([[0.3, 0.1, 0.3], [0.3, jnp.nan, 0.3]]))
+  correct = jnp.array([[True, False, True], [True, True, True]])
+  items = jnp.array([[0, 1, 0], [0, 0, 0]])
+  mask = jnp.array([[True, True, True], [True, False, True]])
+  full = sampled_mass_balance(
+      log_probs, correct, items, mask, learning_rate=1.0
+  )
+  # One item, always right: nothing wrong is left to take from.
+  np.testing.assert_array_equal(np.stack(full)[:, 1], 0.0)
+  nothing = sampled_mass_balance(
+      log_probs, correct, items, jnp.zeros((2, 3), bool), learning_rate=1.0
+  )
+  np.testing.assert_array_equal(np.stack(nothing), 0.0)
 
 
 @variants.every

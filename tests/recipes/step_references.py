@@ -77,6 +77,16 @@ def ppr(log_probs, batch, extra):
   return critic_loss(log_probs, batch, at_ends(batch, extra, anchored), 0.9)
 
 
+def lare(log_probs, batch, extra):
+  def shared(b, g):
+    steps = scores(extra, b, g)
+    missing = batch.rewards[b, g] - sum(steps)
+    return [r + missing / len(steps) for r in steps]
+
+  unpaid = batch._replace(rewards=np.zeros_like(batch.rewards))
+  return critic_loss(log_probs, batch, at_ends(unpaid, extra, shared), 0.9)
+
+
 def gated_accumulation(log_probs, batch, extra):
   total = np.array(batch.rewards)
   for b, g, _ in common.samples(batch):

@@ -11,6 +11,7 @@ import pytest
 from rewardjax.advantages import running
 from rewardjax.recipes import (
     agreement,
+    decomposition,
     likelihood,
     multi_reward,
     policy_gradient,
@@ -31,6 +32,7 @@ CASES = {
         ("values", "behavior_values"),
     ),
     "ppr": (process.ppr, CRITIC, STEPS, ("values", "behavior_values")),
+    "lare": (decomposition.lare, CRITIC, STEPS, ("values", "behavior_values")),
     "gated_accumulation": (
         process.gated_accumulation, dict(threshold=0.5), STEPS[1:], ()
     ),

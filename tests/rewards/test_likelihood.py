@@ -1,4 +1,5 @@
 import functools
+import itertools
 import math
 
 import jax
@@ -105,6 +106,39 @@ def test_gradient_of_the_bound_is_the_share_of_each_sample():
   shares /= shares.sum()
   np.testing.assert_allclose(slope[mask], shares, rtol=1e-5)
   assert slope[2] == 0.0
+
+
+@variants.every
+def test_what_each_sample_adds_to_the_bound(variant):
+  x = jnp.log(jnp.array([[0.5, 0.1, 0.3], [0.2, 0.4, 0.9], [0.2, 0.4, 0.9],
+                         [0.1, 0.2, 0.3]]))  # fmt: skip
+  mask = jnp.arange(3)[None] < jnp.array([3, 2, 1, 0])[:, None]
+  actual = variant(likelihood.jensen_gains)(jnp.where(mask, x, NAN), mask)
+  log = math.log
+  np.testing.assert_allclose(
+      actual,
+      [
+          [log(0.3 / 0.2), log(0.3 / 0.4), 0.0],
+          [log(0.3 / 0.4), log(0.3 / 0.2), 0.0],
+          [0.0, 0.0, 0.0],
+          [0.0, 0.0, 0.0],
+      ],
+      atol=1e-6,
+  )
+
+
+def test_gains_are_an_unbiased_score_term_of_the_bound():
+  """All 27 draws of three of three reasonings; likelihoods held."""
+  chances, values = np.array([0.5, 0.3, 0.2]), np.array([0.9, 0.1, 0.4])
+  expected, actual = np.zeros(3), np.zeros(3)
+  for drawn in itertools.product(range(3), repeat=3):
+    chance = np.prod(chances[list(drawn)])
+    scores = np.eye(3)[list(drawn)] - chances  # of the logits
+    bound = math.log(np.mean(values[list(drawn)]))
+    gains = likelihood.jensen_gains(jnp.log(jnp.array(values[list(drawn)])))
+    expected += chance * bound * scores.sum(axis=0)
+    actual += chance * (np.asarray(gains)[:, None] * scores).sum(axis=0)
+  np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 IDS = jnp.array([[0, 0, 1, 2, -1], [1, 1, 1, 0, 0]])

@@ -56,6 +56,54 @@ def test_without_a_mark_all_is_working_and_answer():
   assert text(TOKENS, parts.answer)[0] == [1, 2, 7, 8, 3]
 
 
+# Two separators and a stop, one token behind a separator, a separator at the
+# very end, half a separator, nothing, three separators.
+STEPS = jnp.array(
+    [
+        [1, 7, 8, 2, 7, 8, 9],
+        [7, 8, 1, 9, 0, 0, 0],
+        [1, 2, 3, 4, 5, 7, 8],
+        [8, 7, 1, 7, 8, 1, 1],
+        [1, 1, 1, 1, 1, 1, 1],
+        [7, 8, 7, 8, 7, 8, 6],
+    ]
+)
+STEPS_MASK = jnp.arange(7)[None] < jnp.array([7, 4, 7, 5, 0, 7])[:, None]
+
+
+@variants.every
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        (
+            dict(separator=(7, 8), every=1),
+            [[0, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1], [0] * 7, [0] * 5, [],
+             [0, 0, 1, 1, 2, 2, 2]],
+        ),
+        (
+            dict(separator=(), every=2),
+            [[0, 0, 1, 1, 2, 2, 2], [0, 0, 1, 1], [0, 0, 1, 1, 2, 2, 2],
+             [0, 0, 1, 1, 2], [], [0, 0, 1, 1, 2, 2, 2]],
+        ),
+    ],
+    ids=["separator", "every"],
+)  # fmt: skip
+def test_step_ids_by_hand(variant, options, expected):
+  """What stops a sample is no step of its own; the last step takes the rest."""
+  call = lambda *rows: marks.step_ids(
+      *rows, num_steps=3, stop_tokens=STOP, **options
+  )
+  found = variant(call)(STEPS, STEPS_MASK)
+  np.testing.assert_array_equal(
+      found, [row + [-1] * (7 - len(row)) for row in expected]
+  )
+
+
+def test_step_ids_need_steps():
+  with pytest.raises(ValueError, match="step_ids: every must be in"):
+    marks.step_ids(STEPS, STEPS_MASK, separator=(), every=0, num_steps=3)
+
+
 @variants.every
 def test_append_answers_behind_the_working(variant):
   answers = jnp.broadcast_to(jnp.array([6, 9, 4]), (6, 3))
