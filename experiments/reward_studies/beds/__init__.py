@@ -1,0 +1,1 @@
+"""Toy data whose true reward is known, shared by the studies."""
