@@ -15,10 +15,12 @@ from rewardjax.core import checks, links, masking
 from rewardjax.diffusion.schedules import Samples
 from rewardjax.types import Scalar
 
-Errors = Float[Array, " N"]
+Errors = Float[Array, "*batch"]
 
 
-def denoise_error(prediction: Samples, target: Samples) -> Errors:
+def denoise_error(
+    prediction: Samples, target: Samples
+) -> Float[Array, " N"]:
   """||target - prediction||^2 over the event, per sample.
 
   With v of rectified flow and eps - x0 this is flow matching.
@@ -84,8 +86,11 @@ def flow_dpo_loss(
 
 
 def flow_rwr_loss(
-    errors: Errors, rewards: Errors, *, temperature: Scalar
-) -> Errors:
+    errors: Float[Array, " N"],
+    rewards: Float[Array, " N"],
+    *,
+    temperature: Scalar,
+) -> Float[Array, " N"]:
   """exp(r / temperature) times the error, weights normalised to mean 1.
 
   Equal rewards are flow matching. The weights are those of a batch: split,
