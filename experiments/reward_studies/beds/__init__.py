@@ -1,1 +1,4 @@
-"""Toy data whose true reward is known, shared by the studies."""
+"""Worlds whose true reward is known; every study of learned rewards uses one.
+
+Pure functions of a key.
+"""
