@@ -1,4 +1,1 @@
-"""Worlds whose true reward is known; every study of learned rewards uses one.
-
-Pure functions of a key.
-"""
+"""Small worlds whose true reward is known, shared by the studies."""
