@@ -1,15 +1,10 @@
-<<<<<<< HEAD
 """The worlds of the studies of learned rewards."""
-=======
-"""What the studies of learned rewards take for true is what it says."""
->>>>>>> 5101e0b19b8d195050ce2536894255bdb44b730e
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-<<<<<<< HEAD
-from experiments.reward_studies.beds import gold, users
+from experiments.reward_studies.beds import gold, steps, tokens, users
 from rewardjax.types import NoiseRates
 
 KEY = jax.random.key(0)
@@ -81,8 +76,7 @@ def test_two_kinds_of_users_differ_on_one_thing_only():
   gap = users.value(made.chosen, kinds[:, None])
   gap -= users.value(made.rejected, kinds[:, None])
   np.testing.assert_allclose(jnp.mean(gap > 0, -1), 0.9, atol=0.03)
-=======
-from experiments.reward_studies.beds import steps, tokens
+
 
 KEY = jax.random.key(0)
 
@@ -169,4 +163,3 @@ def test_a_judge_learns_the_direction_of_right_steps():
   )
   said = judge(chains.features) > 0
   assert (said == chains.right).mean() > 0.95
->>>>>>> 5101e0b19b8d195050ce2536894255bdb44b730e
