@@ -11,8 +11,14 @@ import functools
 from absl import app
 
 from experiments import commands, study_command
+from experiments.reward_studies import (
+    video,
+)
 
-STUDIES = {}
+STUDIES = {
+    "video_reward": video.video_reward,
+    "video_reward_flow": video.video_reward_flow,
+}
 
 run = functools.partial(study_command.run, STUDIES, "reward_study")
 

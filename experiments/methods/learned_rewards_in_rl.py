@@ -1,0 +1,55 @@
+"""Rows of `docs/methods.md`: learned rewards, and generators trained on them.
+"""
+
+from experiments.methods.row import Method
+
+_PAIRS = "tests/reward_models/test_pairwise.py"
+_DIFFUSION = (
+    "tests/diffusion/test_schedules.py",
+    "tests/diffusion/test_transitions.py",
+    "tests/diffusion/test_samplers.py",
+    "tests/diffusion/test_objectives.py",
+)
+
+METHODS = (
+    Method(
+        slug="video_reward",
+        title="VideoReward: ties, attributes, and rewards for flows",
+        paper=(
+            "Liu et al., Improving Video Generation with Human Feedback, 2025"
+        ),
+        functions=(
+            "reward_models.pairwise.rao_kupper",
+            "reward_models.pairwise.rao_kupper_log_probs",
+            "models.pooling.special",
+            "models.heads.VectorHead",
+            "models.heads.own_attribute",
+            "diagnostics.comparisons.tie_calibrated_accuracy",
+            "diffusion.objectives.flow_dpo_loss",
+            "diffusion.objectives.flow_rwr_loss",
+            "diffusion.guidance.flow_nrg_velocity",
+        ),
+        tests=(
+            _PAIRS,
+            "tests/diagnostics/test_comparisons.py",
+            "tests/models/test_heads.py",
+            *_DIFFUSION,
+        ),
+        shown=(
+            "Probabilities of win, loss and tie sum to 1 and are Bradley-Terry "
+            "at k = 1; the calibrated accuracy is the best over all "
+            "thresholds. Flow-DPO is log 2 at the reference, Flow-RWR with "
+            "equal rewards is flow matching, and guided samples of a Gaussian "
+            "flow are the tilted Gaussian exactly."
+        ),
+        differs=(
+            "Missing labels leave the mean's weight as well as its sum; the "
+            "public code averages over all. Errors are summed over the event, "
+            "so beta is not that of code that averages. The flow is one to "
+            "eight points in the plane: at beta 10 and the steps of the other "
+            "two, Flow-DPO stays so near its reference that fine-tuning on "
+            "the preferred samples gains more; Flow-RWR gains most, and moves "
+            "furthest. Video quality needs video models."
+        ),
+    ),
+)
