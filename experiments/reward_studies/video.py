@@ -117,7 +117,7 @@ def video_reward(
 
 
 def _bump(x, width=0.5):
-  return jnp.exp(-jnp.sum(jnp.square(x - flow.centres()[0]), -1) / width)
+  return jnp.exp(-jnp.sum(jnp.square(x - flow.centres()[:1]), -1) / width)
 
 
 def _denoiser(net):

@@ -36,7 +36,8 @@ def test_octaves_by_hand():
   net = TimeMLP((), octaves=2)
   params = net.init(jax.random.key(0), X, T)
   assert params["params"]["Dense_0"]["kernel"].shape == (2 + 1 + 4, 2)
-  weights = jnp.zeros((7, 2)).at[3:].set(jnp.array([1.0, 10, 100, 1000])[:, None])
+  sizes = jnp.array([1.0, 10, 100, 1000])
+  weights = jnp.zeros((7, 2)).at[3:].set(sizes[:, None])
   params = {"params": {"Dense_0": {"kernel": weights, "bias": jnp.zeros(2)}}}
   t = np.asarray(T, np.float64)
   expected = (
