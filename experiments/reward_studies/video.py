@@ -136,40 +136,51 @@ def _draw(key, like):
   return t, jax.random.normal(keys["eps"], like.shape)
 
 
-def _flow_losses(error, base, beta, temperature):
-  """Of pairs `winner`, `loser` with their rewards, or of data `x0`."""
+_ARMS = ("base", "fine-tuned", "Flow-RWR", "Flow-DPO")
 
-  def match(params, batch, key):
-    x0 = batch["winner"]
-    return Mean.of(error(params, x0, *_draw(key, x0)))
 
-  def weigh(params, batch, key):
-    x0 = jnp.concatenate([batch["winner"], batch["loser"]])
-    errors = error(params, x0, *_draw(key, x0))
-    return Mean.of(objectives.flow_rwr_loss(
-        errors, _bump(x0), temperature=temperature
-    ))
+def _match(error):
+  """Flow matching."""
 
-  def prefer(params, batch, key):
+  def loss(params, batch, key):
+    return Mean.of(error(params, batch, *_draw(key, batch)))
+
+  return loss
+
+
+def _align(error, base, arm, beta, temperature):
+  """The loss of an arm, 1 .. 3 of `_ARMS`, on pairs; all see the same noise."""
+
+  def loss(params, batch, key):
     t, eps = _draw(key, batch["winner"])
     ends = batch["winner"], batch["loser"]
     own = [error(params, x0, t, eps) for x0 in ends]
     kept = [error(base, x0, t, eps) for x0 in ends]
-    return Mean.of(objectives.flow_dpo_loss(*own, *kept, beta=beta))
+    both = jnp.concatenate(own)
+    weighed = objectives.flow_rwr_loss(
+        both, _bump(jnp.concatenate(ends)), temperature=temperature
+    )
+    losses = [
+        jnp.mean(own[0]),
+        jnp.mean(weighed),
+        jnp.mean(objectives.flow_dpo_loss(*own, *kept, beta=beta)),
+    ]
+    return Mean.of(jnp.stack(losses)[arm - 1])
 
-  return {"fine-tuned": match, "Flow-RWR": weigh, "Flow-DPO": prefer}
+  return loss
 
 
-def _measure(samples, shares):
-  """Reward, KL of the shares of the modes from the base, distance to them."""
-  gaps = jnp.linalg.norm(samples[:, None] - flow.centres()[None], axis=-1)
-  own = jnp.mean(jax.nn.one_hot(jnp.argmin(gaps, -1), 8), 0)
-  shares = own if shares is None else shares
-  ratio = jnp.log(jnp.maximum(own, 1e-6)) - jnp.log(jnp.maximum(shares, 1e-6))
-  return own, {
-      "true reward": jnp.mean(_bump(samples)),
-      "KL of modes, nats": jnp.vdot(own, ratio),
-      "distance to a mode": jnp.mean(jnp.min(gaps, -1)),
+def _measure(samples):
+  """Of samples [A, N, 2] of all arms; the KL is from the first, by modes."""
+  gaps = jnp.linalg.norm(
+      samples[:, :, None] - flow.centres()[None, None], axis=-1
+  )
+  shares = jnp.mean(jax.nn.one_hot(jnp.argmin(gaps, -1), gaps.shape[-1]), 1)
+  logs = jnp.log(jnp.maximum(shares, 1e-6))
+  return {
+      "true reward": jnp.mean(jax.vmap(_bump)(samples), -1),
+      "KL of modes, nats": jnp.sum(shares * (logs - logs[:1]), -1),
+      "distance to a mode": jnp.mean(jnp.min(gaps, -1), -1),
   }
 
 
@@ -205,24 +216,26 @@ def video_reward_flow(
     keys = split_named(key, "init", "data", "base", "pairs", "fit", "sample")
     one = jnp.zeros((1, 2))
     params = net.init(keys["init"], one, one[:, 0])
-    data = dict(winner=flow.ring(keys["data"], data_size))
-    match = _flow_losses(error, None, beta, temperature)["fine-tuned"]
-    base = fit(keys["base"], params, match, data, base_steps, base_rate)
+    data = flow.ring(keys["data"], data_size)
+    base = fit(
+        keys["base"], params, _match(error), data, base_steps, base_rate
+    )
     seen = pairs(keys["pairs"], base)
-    losses = _flow_losses(error, base, beta, temperature)
-    arms = {"base": base} | {
-        name: fit(keys["fit"], base, loss, seen, num_steps, learning_rate)
-        for name, loss in losses.items()
-    }
-    out, shares = {}, None
-    for name, params in arms.items():
-      samples = sample(keys["sample"], params, num_samples)
-      own, out[name] = _measure(samples, shares)
-      shares = own if name == "base" else shares
-    return out
+
+    def align(arm):
+      loss = _align(error, base, arm, beta, temperature)
+      return fit(keys["fit"], base, loss, seen, num_steps, learning_rate)
+
+    others = jax.vmap(align)(jnp.arange(1, len(_ARMS)))
+    every = jax.tree.map(
+        lambda x, y: jnp.concatenate([x[None], y]), base, others
+    )
+    return _measure(jax.vmap(
+        lambda params: sample(keys["sample"], params, num_samples)
+    )(every))
 
   found = jax.device_get(jax.jit(jax.vmap(run))(seed_keys(seed, num_seeds)))
-  reward = {name: np.mean(x["true reward"]) for name, x in found.items()}
+  reward = dict(zip(_ARMS, np.mean(found["true reward"], 0)))
   aligned = min(reward["Flow-DPO"], reward["Flow-RWR"])
   return Study(
       "VideoReward: flows that learn from pairs",
@@ -232,9 +245,9 @@ def video_reward_flow(
           aligned > reward["base"] and reward["Flow-DPO"] > reward["fine-tuned"]
       ),
       [
-          mean_row(name, metric, x)
-          for name, metrics in found.items()
-          for metric, x in metrics.items()
+          mean_row(name, metric, x[:, i])
+          for i, name in enumerate(_ARMS)
+          for metric, x in found.items()
       ],
       {},
       f"{NOTE} The KL is that of the shares of the eight modes.",
