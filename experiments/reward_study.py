@@ -12,10 +12,12 @@ from absl import app
 
 from experiments import commands, study_command
 from experiments.reward_studies import (
+    hybrid,
     video,
 )
 
 STUDIES = {
+    "harmo": hybrid.harmo,
     "video_reward": video.video_reward,
     "video_reward_flow": video.video_reward_flow,
 }

@@ -52,4 +52,35 @@ METHODS = (
             "furthest. Video quality needs video models."
         ),
     ),
+    Method(
+        slug="harmo",
+        title="HARMO: rule or model, by task; lengths that hold",
+        paper=(
+            "Beyond Monolithic Rewards: A Hybrid and Multi-Aspect Reward "
+            "Optimization"
+        ),
+        functions=(
+            "recipes.hybrid.harmo_reward",
+            "shaping.combination.gated",
+            "shaping.length.group_length_penalty",
+            "advantages.group.centered",
+            "recipes.policy_gradient.dr_grpo",
+        ),
+        tests=(
+            "tests/recipes/test_hybrid.py",
+            "tests/shaping/test_combination.py",
+            "tests/shaping/test_length.py",
+            "tests/advantages/test_group.py",
+        ),
+        shown=(
+            "Lengths 100, 200, 50, 150 with the first two right cost 0, 0, "
+            "1/3, 0; without a right answer nothing is charged. Advantages "
+            "sum to 0 in a group and grow with the rewards."
+        ),
+        differs=(
+            "The formula of the penalty is our reading. In the study short "
+            "answers are easy because they keep the form asked for, which is "
+            "paid."
+        ),
+    ),
 )
