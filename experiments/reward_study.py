@@ -13,11 +13,13 @@ from absl import app
 from experiments import commands, study_command
 from experiments.reward_studies import (
     hybrid,
+    pictures,
     video,
 )
 
 STUDIES = {
     "harmo": hybrid.harmo,
+    "t2i_reward_hacking": pictures.t2i_reward_hacking,
     "video_reward": video.video_reward,
     "video_reward_flow": video.video_reward_flow,
 }

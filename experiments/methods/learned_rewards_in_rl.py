@@ -83,4 +83,36 @@ METHODS = (
             "paid."
         ),
     ),
+    Method(
+        slug="t2i_reward_hacking",
+        title="Reward hacking in text-to-image RL: a detector of artefacts",
+        paper=(
+            "Understanding Reward Hacking in Text-to-Image Reinforcement "
+            "Learning"
+        ),
+        functions=(
+            "rewards.binary_token.binary_token_reward",
+            "diagnostics.cross_rewards.cross_reward_matrix",
+            "diagnostics.cross_rewards.hacked",
+            "search.prompts.prompt_search",
+            "shaping.aggregation.zscore_sum",
+        ),
+        tests=(
+            "tests/rewards/test_binary_token.py",
+            "tests/diagnostics/test_cross_rewards.py",
+            "tests/search/test_prompts.py",
+            "tests/shaping/test_aggregation.py",
+        ),
+        shown=(
+            "Equal logits pay 1/2, the two answers share 1, a constant added "
+            "to both changes nothing; a weight of 0 leaves the other rewards "
+            "alone; the matrix ignores scale and offset of each reward; the "
+            "search finds the question that is never wrong."
+        ),
+        differs=(
+            "The detector is a small network trained on digits with strokes, "
+            "the generator a table of pixels; it is not refreshed while the "
+            "policy moves. Realism of pictures needs image models."
+        ),
+    ),
 )

@@ -1,7 +1,7 @@
 """What training on one reward does to all the others."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from rewardjax.core import checks, masking
 
@@ -41,15 +41,17 @@ def cross_reward_matrix(
   checks.same_shape(where, rewards=trained[0, 0], base_rewards=base[0])
   mask = jnp.ones(trained.shape, bool) if mask is None else mask
   start = masking.masked_mean(base, base_mask, 0, keepdims=True)
-  spread = jnp.sqrt(masking.masked_variance(base, base_mask, 0, keepdims=True))
+  variance = masking.masked_variance(base, base_mask, 0, keepdims=True)
+  # Filled before the root, whose slope at 0 is infinite.
+  spread = jnp.sqrt(jnp.where(variance > 0, variance, 1.0))
   change = masking.masked_mean(trained, mask, 1) - start
-  change = change / jnp.where(spread > 0, spread, 1.0)
+  change = change / spread
   some = base_mask is None or jnp.any(base_mask, axis=0, keepdims=True)
   return jnp.where(jnp.any(mask, axis=1) & some, change, 0.0)
 
 
 def hacked(
-    changes: Float[Array, "P R"], own: Bool[Array, "P R"], truth: Int[Array, ""]
+    changes: Float[Array, "P R"], own: Bool[Array, "P R"], *, truth: int
 ) -> Bool[Array, " P"]:
   """Whether the rewards trained on rise while the true one falls.
 
@@ -57,7 +59,7 @@ def hacked(
     changes: of `cross_reward_matrix`.
     own: True for the rewards that policy i was trained on; the mean of their
       changes counts.
-    truth: the column of the reward that nobody trains on.
+    truth: the column of the reward that nobody trains on (static).
 
   Raises:
     ValueError: if shapes differ.

@@ -2,6 +2,7 @@
 
 from rewardjax.rewards import (
     agreement,
+    binary_token,
     consistency,
     flow,
     likelihood,
@@ -15,6 +16,7 @@ from rewardjax.rewards import (
 
 __all__ = [
     "agreement",
+    "binary_token",
     "consistency",
     "flow",
     "likelihood",

@@ -46,8 +46,8 @@ def test_gradient_stays_finite_under_masks():
   total = lambda x, y: jnp.sum(
       cross_rewards.cross_reward_matrix(x, y, MASK, BASE_MASK)
   )
-  to_trained, _ = jax.grad(total, (0, 1))(TRAINED, BASE)
-  assert np.all(np.isfinite(to_trained))
+  to_trained, to_base = jax.grad(total, (0, 1))(TRAINED, BASE)
+  assert np.all(np.isfinite(to_trained)) and np.all(np.isfinite(to_base))
   np.testing.assert_array_equal(to_trained[~MASK], 0.0)
 
 
@@ -56,7 +56,7 @@ def test_hacked_is_own_up_and_truth_down():
       [1.0, 0.0, -0.1], [1.0, 0.0, 0.1], [-1.0, 0.0, -0.1], [1.0, -2.0, -0.1]
   ])
   own = jnp.array([[True, False, False]] * 3 + [[True, True, False]])
-  found = cross_rewards.hacked(changes, own, jnp.array(2))
+  found = cross_rewards.hacked(changes, own, truth=2)
   np.testing.assert_array_equal(found, [True, False, False, False])
 
 
@@ -64,4 +64,4 @@ def test_names_arguments(no_jaxtyping):
   with pytest.raises(ValueError, match=r"'base_rewards': \(2,\)"):
     cross_rewards.cross_reward_matrix(TRAINED, BASE[:, :2])
   with pytest.raises(ValueError, match="hacked: .*'own'"):
-    cross_rewards.hacked(jnp.ones((2, 3)), jnp.ones(3, bool), 0)
+    cross_rewards.hacked(jnp.ones((2, 3)), jnp.ones(3, bool), truth=0)
