@@ -12,12 +12,16 @@ from absl import app
 
 from experiments import commands, study_command
 from experiments.reward_studies import (
+    control,
+    driving,
     hybrid,
     pictures,
     video,
 )
 
 STUDIES = {
+    "ctrl_u": control.ctrl_u,
+    "gen_drive": driving.gen_drive,
     "harmo": hybrid.harmo,
     "t2i_reward_hacking": pictures.t2i_reward_hacking,
     "video_reward": video.video_reward,

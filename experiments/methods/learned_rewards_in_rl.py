@@ -115,4 +115,69 @@ METHODS = (
             "policy moves. Realism of pictures needs image models."
         ),
     ),
+    Method(
+        slug="ctrl_u",
+        title="Ctrl-U: a reward weighed by its own doubt",
+        paper=(
+            "Ctrl-U: Robust Conditional Image Generation via "
+            "Uncertainty-aware Reward Modeling"
+        ),
+        functions=(
+            "recipes.control.ctrl_u",
+            "rewards.paired.class_uncertainty",
+            "rewards.paired.value_uncertainty",
+            "shaping.combination.uncertainty_weighted",
+            "diffusion.one_step.paired_generations",
+            "diffusion.one_step.one_step_x0",
+        ),
+        tests=(
+            "tests/recipes/test_control.py",
+            "tests/rewards/test_paired.py",
+            "tests/shaping/test_combination.py",
+            "tests/diffusion/test_one_step.py",
+        ),
+        shown=(
+            "Equal readings give no doubt and the unweighted loss exactly; "
+            "the divergence is that of the second reading from the first; "
+            "nothing to read is 0; exact predictions of the noise give the "
+            "data back in one step."
+        ),
+        differs=(
+            "The mean of the uncertainty is taken over the rewarded pixels, "
+            "and is off by default. Segmentation and depth need image models."
+        ),
+    ),
+    Method(
+        slug="gen_drive",
+        title="Gen-Drive: generate, evaluate, fine-tune",
+        paper=(
+            "Huang et al., Gen-Drive: Enhancing Diffusion Generative Driving "
+            "Policies with Reward Modeling and Reinforcement Learning "
+            "Fine-tuning, 2024"
+        ),
+        functions=(
+            "recipes.denoising.gen_drive",
+            "recipes.denoising.step_policy_loss",
+            "recipes.denoising.generate_then_evaluate",
+            "models.scenes.SceneEvaluator",
+            "diffusion.samplers.rollout",
+            "diffusion.samplers.step_log_probs",
+            "diffusion.transitions.transition_coeffs",
+        ),
+        tests=(
+            "tests/recipes/test_denoising.py",
+            "tests/models/test_scenes.py",
+            *_DIFFUSION,
+        ),
+        shown=(
+            "The evaluator does not see the order of agents but for the ego; "
+            "choosing among one is a plain sample; equal rewards leave the "
+            "gradient of the anchor alone; step densities are those of scipy "
+            "and the policy gradient over steps is unbiased."
+        ),
+        differs=(
+            "Paths of eight points past one disc. Closed-loop driving needs "
+            "its simulator."
+        ),
+    ),
 )

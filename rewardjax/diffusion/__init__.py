@@ -7,9 +7,17 @@ N is the event. Networks enter as functions of `(x, t)` or as what they gave.
 from rewardjax.diffusion import (
     guidance,
     objectives,
+    one_step,
     samplers,
     schedules,
     transitions,
 )
 
-__all__ = ["guidance", "objectives", "samplers", "schedules", "transitions"]
+__all__ = [
+    "guidance",
+    "objectives",
+    "one_step",
+    "samplers",
+    "schedules",
+    "transitions",
+]

@@ -3,8 +3,10 @@
 from rewardjax.recipes import (
     actor_critic,
     agreement,
+    control,
     credit,
     decoupled,
+    denoising,
     exploration,
     exploration_credit,
     flow,
@@ -23,8 +25,10 @@ from rewardjax.recipes import (
 __all__ = [
     "actor_critic",
     "agreement",
+    "control",
     "credit",
     "decoupled",
+    "denoising",
     "exploration",
     "exploration_credit",
     "flow",
