@@ -112,7 +112,10 @@ METHODS = (
         differs=(
             "The detector is a small network trained on digits with strokes, "
             "the generator a table of pixels; it is not refreshed while the "
-            "policy moves. Realism of pictures needs image models."
+            "policy moves. Among vectors it halves artefacts; of trained "
+            "pictures it takes a quarter, raises the true reward, and ends "
+            "hacking with one proxy but not with two. Realism of pictures "
+            "needs image models."
         ),
     ),
     Method(
