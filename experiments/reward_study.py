@@ -14,6 +14,7 @@ from experiments import commands, study_command
 from experiments.reward_studies import (
     control,
     driving,
+    goals,
     hybrid,
     pictures,
     video,
@@ -22,6 +23,7 @@ from experiments.reward_studies import (
 STUDIES = {
     "ctrl_u": control.ctrl_u,
     "gen_drive": driving.gen_drive,
+    "goal_conditioned_rm": goals.goal_conditioned_rm,
     "harmo": hybrid.harmo,
     "t2i_reward_hacking": pictures.t2i_reward_hacking,
     "video_reward": video.video_reward,

@@ -183,4 +183,38 @@ METHODS = (
             "its simulator."
         ),
     ),
+    Method(
+        slug="goal_conditioned_rm",
+        title="Goal-conditioned representations of prefixes",
+        paper=(
+            "Nath et al., Learning Goal-Conditioned Representations for "
+            "Language Reward Models, 2024"
+        ),
+        functions=(
+            "reward_models.contrastive.goal_contrastive",
+            "reward_models.contrastive.goal_positions",
+            "reward_models.goals.goal_state",
+            "reward_models.goals.cosine_trace",
+            "search.voting.filtered_vote",
+            "search.guided.guided_logits",
+            "search.guided.reward_guided_decode",
+        ),
+        tests=(
+            "tests/reward_models/test_contrastive.py",
+            "tests/reward_models/test_goals.py",
+            "tests/search/test_voting.py",
+        ),
+        shown=(
+            "The loss lies between .626523 and 2.626523, is 2 log 2 where "
+            "all cosines are 0, and does not see the scale of states; sources "
+            "always precede their goals; a vote from which all are filtered "
+            "is the plain one."
+        ),
+        differs=(
+            "One threshold for all; when no percentile is configured the "
+            "public code leaves it undefined. Goals by guided decoding are "
+            "`search.guided` with the cosine as reward. Mathematics and the "
+            "steering of large models need large models."
+        ),
+    ),
 )

@@ -20,12 +20,14 @@ from rewardjax.reward_models import fitting
 from rewardjax.rewards import paired
 
 _FLOW = schedules.rectified_flow()
-# Weight of the reward, scale of the uncertainty, weight of the latter.
+# Weight of the reward, scale of the uncertainty u, weight of its mean, and
+# whether u is held constant.
 _ARMS = {
-    "no reward": (0.0, 0.0, 0.0),
-    "plain reward": (1.0, 0.0, 0.0),
-    "weighed": (1.0, 1.0, 0.0),
-    "weighed, mean u": (1.0, 1.0, 1.0),
+    "no reward": (0.0, 0.0, 0.0, 0.0),
+    "plain reward": (1.0, 0.0, 0.0, 0.0),
+    "weighed": (1.0, 1.0, 0.0, 0.0),
+    "weighed, mean u": (1.0, 1.0, 1.0, 0.0),
+    "weighed, u held": (1.0, 1.0, 0.0, 1.0),
 }
 
 
@@ -63,7 +65,7 @@ def ctrl_u(
     return lambda x, t: net.apply(params, x, t, wanted)
 
   def loss_of(arm, border):
-    paid, scale, coefficient = arm
+    paid, scale, coefficient, held = arm
 
     def loss(params, x0, key):
       keys = split_named(key, "all", "early")
@@ -76,10 +78,10 @@ def ctrl_u(
           step=step, schedule=_FLOW, kind="x0",
       )
       first, second = (_reading(x, border, frequency) for x in pair)
+      doubt = paired.value_uncertainty(first, second, scale=scale)
+      doubt = jnp.where(held > 0, jax.lax.stop_gradient(doubt), doubt)
       reward = control.ctrl_u(
-          jnp.square(first - _truth(x0)),
-          paired.value_uncertainty(first, second, scale=scale),
-          t, max_time=max_time, coefficient=coefficient,
+          jnp.square(first - _truth(x0)), doubt, t, max_time=max_time, coefficient=coefficient,
       )
       return Mean.of(denoise + weight * paid * reward.value)
 
