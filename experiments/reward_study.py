@@ -16,6 +16,7 @@ from experiments.reward_studies import (
     driving,
     goals,
     hybrid,
+    music,
     pictures,
     video,
 )
@@ -25,6 +26,7 @@ STUDIES = {
     "gen_drive": driving.gen_drive,
     "goal_conditioned_rm": goals.goal_conditioned_rm,
     "harmo": hybrid.harmo,
+    "music_rl": music.music_rl,
     "t2i_reward_hacking": pictures.t2i_reward_hacking,
     "video_reward": video.video_reward,
     "video_reward_flow": video.video_reward_flow,

@@ -217,4 +217,36 @@ METHODS = (
             "steering of large models need large models."
         ),
     ),
+    Method(
+        slug="music_rl",
+        title="MusicRL: designed rewards, then users",
+        paper=(
+            "Cideron et al., MusicRL: Aligning Music Generation to Human "
+            "Preferences, 2024, arXiv:2402.04229"
+        ),
+        functions=(
+            "recipes.staged.music_rl",
+            "recipes.staged.standardized_sum",
+            "reward_models.ensembles.fit_scale",
+            "reward_models.contrastive.cosine",
+            "reward_models.pairwise.pairwise_logistic",
+            "objectives.regularizers.kl_reward_penalty",
+        ),
+        tests=(
+            "tests/recipes/test_staged.py",
+            "tests/reward_models/test_ensembles.py",
+            "tests/reward_models/test_contrastive.py",
+            _PAIRS,
+        ),
+        shown=(
+            "The expected gradient over all 27 texts of three tokens is that "
+            "of the objective with its KL, whatever the baseline; no reward's "
+            "unit or offset matters; with a weight of 0 a reward is as if it "
+            "were absent."
+        ),
+        differs=(
+            "Texts of ten tokens stand for music, counts of tokens for "
+            "embeddings. Human raters and listening are beyond it."
+        ),
+    ),
 )

@@ -81,7 +81,8 @@ def ctrl_u(
       doubt = paired.value_uncertainty(first, second, scale=scale)
       doubt = jnp.where(held > 0, jax.lax.stop_gradient(doubt), doubt)
       reward = control.ctrl_u(
-          jnp.square(first - _truth(x0)), doubt, t, max_time=max_time, coefficient=coefficient,
+          jnp.square(first - _truth(x0)), doubt, t,
+          max_time=max_time, coefficient=coefficient,
       )
       return Mean.of(denoise + weight * paid * reward.value)
 

@@ -18,6 +18,7 @@ from rewardjax.recipes import (
     policy_gradient,
     process,
     recommendation,
+    staged,
     turns,
     two_level,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "policy_gradient",
     "process",
     "recommendation",
+    "staged",
     "turns",
     "two_level",
 ]
