@@ -18,6 +18,7 @@ from experiments.reward_studies import (
     hybrid,
     music,
     pictures,
+    policies,
     video,
 )
 
@@ -27,6 +28,7 @@ STUDIES = {
     "goal_conditioned_rm": goals.goal_conditioned_rm,
     "harmo": hybrid.harmo,
     "music_rl": music.music_rl,
+    "polar": policies.polar,
     "t2i_reward_hacking": pictures.t2i_reward_hacking,
     "video_reward": video.video_reward,
     "video_reward_flow": video.video_reward_flow,

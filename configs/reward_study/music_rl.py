@@ -1,6 +1,7 @@
 """Texts for three captions: R, U and RU, 5 seeds.
 
-Run: python -m experiments.reward_study --config=configs/reward_study/music_rl.py
+Run: python -m experiments.reward_study \\
+  --config=configs/reward_study/music_rl.py
 """
 
 import ml_collections as mlc

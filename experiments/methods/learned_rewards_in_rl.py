@@ -249,4 +249,35 @@ METHODS = (
             "embeddings. Human raters and listening are beyond it."
         ),
     ),
+    Method(
+        slug="polar",
+        title="POLAR: rewards from telling policies apart",
+        paper=(
+            "Dou et al., Pre-Trained Policy Discriminators are General Reward "
+            "Models, 2025, arXiv:2507.05197"
+        ),
+        functions=(
+            "reward_models.discriminators.policy_pairs",
+            "data.references.pack_reference",
+            "data.references.unpack_reference",
+            "reward_models.pairwise.pairwise_logistic",
+            "reward_models.fitting.fit",
+        ),
+        tests=(
+            "tests/reward_models/test_discriminators.py",
+            "tests/data/test_references.py",
+            _PAIRS,
+        ),
+        shown=(
+            "A table trained on the exact loss of two policies ranks "
+            "candidates by what the reference says of its policy; without the "
+            "reference no reward gets below log 2; a prompt that is too long "
+            "loses its beginning, answers lose their ends."
+        ),
+        differs=(
+            "Bags of five actions stand for answers. Scores have any offset "
+            "and scale, so normalise advantages. The power law and the large "
+            "models' accuracies need their scale."
+        ),
+    ),
 )

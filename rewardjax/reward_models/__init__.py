@@ -3,6 +3,7 @@
 from rewardjax.reward_models import (
     contrastive,
     decomposition,
+    discriminators,
     ensembles,
     factors,
     fitting,
@@ -20,6 +21,7 @@ from rewardjax.reward_models import (
 __all__ = [
     "contrastive",
     "decomposition",
+    "discriminators",
     "ensembles",
     "factors",
     "fitting",
