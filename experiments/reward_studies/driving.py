@@ -75,13 +75,16 @@ def _distance(paths, discs):
 
 
 def rule(paths, discs):
-  """Minus the collision; says nothing of progress."""
-  return -jax.nn.sigmoid(10 * (0.6 - _distance(paths, discs)))
+  """Less for a collision and for sudden changes; progress is not seen."""
+  jerk = jnp.diff(paths, 2, axis=-2)
+  sudden = jnp.mean(jnp.sum(jnp.square(jerk), -1), -1)
+  return -jax.nn.sigmoid(10 * (0.6 - _distance(paths, discs))) - sudden
 
 
 def truth(paths, discs):
-  """Progress, less the collision."""
-  return paths[..., -1, 0] / _STEPS + rule(paths, discs)
+  """The rule, and progress, of which no more than 1.1 counts."""
+  progress = jnp.clip(paths[..., -1, 0] / _STEPS, 0.0, 1.1)
+  return progress + rule(paths, discs)
 
 
 def _repeat(discs, count) -> Disc:
@@ -224,8 +227,8 @@ def gen_drive(
 ) -> Study:
   """Choosing among paths, and training on them, by a learned score or a rule.
 
-  The rule sees collisions but no progress; the score is learned from pairs
-  by a judge who is sometimes wrong.
+  The rule sees collisions and sudden changes but no progress; the score is
+  learned from pairs by a judge who is sometimes wrong.
   """
   generator = _Generator(
       TimeMLP(tuple(widths)), schedules.time_grid(denoising_steps)
