@@ -8,7 +8,7 @@ import numpy as np
 from rewardjax.core import checks
 
 # (question, indices of examples) -> whether the judge says yes to each
-Judge = Callable[[str, np.ndarray], Sequence[bool]]
+Judge = Callable[[str, np.ndarray], Sequence[bool] | np.ndarray]
 # (question, indices it got wrong) -> other questions
 Propose = Callable[[str, np.ndarray], Sequence[str]]
 
@@ -24,7 +24,7 @@ def prompt_search(
     judge: Judge,
     propose: Propose,
     candidates: Sequence[str],
-    labels: Sequence[bool],
+    labels: Sequence[bool] | np.ndarray,
     *,
     num_rounds: int,
     beam: int,

@@ -30,10 +30,11 @@ def test_matrix_by_hand():
 
 def test_matrix_ignores_scale_and_offset_of_each_reward():
   random = np.random.default_rng(0)
-  trained = jnp.asarray(random.normal(size=(2, 6, 3)), jnp.float32)
-  base = jnp.asarray(random.normal(size=(9, 3)), jnp.float32)
-  once = cross_rewards.cross_reward_matrix(trained, base)
+  trained = random.normal(size=(2, 6, 3))
+  base = random.normal(size=(9, 3))
   expected = (np.mean(trained, 1) - np.mean(base, 0)) / np.std(base, 0)
+  trained, base = (jnp.asarray(x, jnp.float32) for x in (trained, base))
+  once = cross_rewards.cross_reward_matrix(trained, base)
   np.testing.assert_allclose(once, expected, rtol=1e-4, atol=1e-5)
   scale, offset = jnp.array([[2.0, 0.1, 30.0]]), jnp.array([[1.0, -5.0, 0.0]])
   again = cross_rewards.cross_reward_matrix(
