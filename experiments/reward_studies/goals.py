@@ -47,34 +47,35 @@ class World(NamedTuple):
   length: int
 
   def follow(self, start, broken, guesses):
-    """Sequences `[N, T]` that guess from step `broken` on."""
+    """Sequences `[..., T]` that guess from step `broken` on; NumPy."""
+    tokens = [start[..., 0], start[..., 1]]
+    for t in range(2, self.length):
+      right = (tokens[-1] + tokens[-2]) % self.base
+      tokens.append(np.where(t >= broken, guesses[..., t], right))
+    return np.stack(tokens, axis=-1)
 
-    def step(last, inputs):
-      t, guess = inputs
-      right = (last[0] + last[1]) % self.base
-      new = jnp.where(t >= broken, guess, right)
-      return (last[1], new), new
+  def draw(self, random, shape):
+    """Starts, steps that break the rule, and guesses."""
+    start = random.integers(0, self.base, (*shape, 2))
+    broken = random.integers(2, self.length // 2, shape)
+    return start, broken, random.integers(0, self.base, (*shape, self.length))
 
-    times = jnp.arange(2, self.length)
-    rest = jax.lax.scan(
-        step, (start[:, 0], start[:, 1]), (times, guesses.T[2:])
-    )[1]
-    return jnp.concatenate([start, rest.T], axis=1)
-
-  def draw(self, key, count):
-    """Pairs with one beginning: one follows the rule, one breaks it."""
-    keys = split_named(key, "start", "broken", "guesses")
-    whole = (count, self.length)
-    start = jax.random.randint(keys["start"], (count, 2), 0, self.base)
-    guesses = jax.random.randint(keys["guesses"], whole, 0, self.base)
-    broken = jax.random.randint(
-        keys["broken"], (count,), 2, self.length // 2
-    )
-    never = jnp.full((count,), self.length)
+  def pairs(self, random, shape):
+    """With one beginning: one follows the rule, one breaks it."""
+    start, broken, guesses = self.draw(random, shape)
     return dict(
-        chosen=self.follow(start, never, guesses),
+        chosen=self.follow(start, self.length, guesses),
         rejected=self.follow(start, broken, guesses),
     )
+
+  def groups(self, random, shape, right):
+    """Samples `[..., G, T]` for one beginning, and its true last token."""
+    start, broken, guesses = self.draw(random, shape)
+    start = np.broadcast_to(start[..., :1, :], start.shape)
+    good = random.random(shape) < right
+    tokens = self.follow(start, np.where(good, self.length, broken), guesses)
+    truth = self.follow(start, self.length, guesses)
+    return dict(tokens=tokens, truth=truth[..., 0, -1])
 
 
 def _loss(net, beta, num_positions):
@@ -89,56 +90,58 @@ def _loss(net, beta, num_positions):
 
   def loss(params, batch, key):
     keys = split_named(key, "good", "bad")
-    good, r_good = net.apply(params, batch["chosen"])
-    bad, r_bad = net.apply(params, batch["rejected"])
+    features, rewards = _read_all(net, params, batch)
+    good, bad = features["chosen"], features["rejected"]
     sources, wanted = pick(keys["good"], good)
     _, unwanted = pick(keys["bad"], bad)
     others = jnp.roll(sources, 1, axis=0)  # of another text
     contrast = contrastive.goal_contrastive(sources, wanted, others, unwanted)
-    losses = pairwise.pairwise_logistic(r_good[:, -1] - r_bad[:, -1])
+    losses = pairwise.pairwise_logistic(
+        rewards["chosen"][:, -1] - rewards["rejected"][:, -1]
+    )
     return Mean.of(losses + beta * contrast)
 
   return loss
 
 
-def _vote(net, params, world, key, goal, low, *, num_groups, group_size,
-          right):
-  """Accuracy of a vote on the last token, and of the filtered one."""
-  keys = split_named(key, "start", "broken", "guesses", "right")
-  count = num_groups * group_size
-  start = jax.random.randint(keys["start"], (num_groups, 2), 0, world.base)
-  start = jnp.repeat(start, group_size, axis=0)
-  guesses = jax.random.randint(
-      keys["guesses"], (count, world.length), 0, world.base
+def _read_all(net, params, texts):
+  """Features and rewards of several sets of texts, by one call."""
+  ends = np.cumsum([len(x) for x in texts.values()])[:-1]
+  found = net.apply(params, jnp.concatenate(list(texts.values())))
+  return [dict(zip(texts, jnp.split(x, ends))) for x in found]
+
+
+def _measure(net, params, train, test, groups):
+  shape = groups["tokens"].shape
+  texts = dict(
+      known=train["chosen"], chosen=test["chosen"], rejected=test["rejected"],
+      groups=groups["tokens"].reshape(-1, shape[-1]),
   )
-  broken = jax.random.randint(keys["broken"], (count,), 2, world.length // 2)
-  good = jax.random.bernoulli(keys["right"], right, (count,))
-  tokens = world.follow(start, jnp.where(good, world.length, broken), guesses)
-  truth = world.follow(start, jnp.full((count,), world.length), guesses)
-  fold = lambda x: x.reshape(num_groups, group_size, *x.shape[1:])
-  answers, truth = fold(tokens[:, -1]), fold(truth[:, -1])[:, 0]
-  trace = fold(goals.cosine_trace(net.apply(params, tokens)[0], goal))
-  plain = voting.majority_vote(answers).answer
-  kept = voting.filtered_vote(answers, trace, threshold=low, skip=2).answer
-  return jnp.mean(plain == truth), jnp.mean(kept == truth)
-
-
-def _measure(net, params, world, train, test, key, voters):
-  known = net.apply(params, train["chosen"])[0]
+  features, rewards = _read_all(net, params, texts)
+  known = features["known"]
   goal = goals.goal_state(known, jnp.ones(known.shape[:2], bool))
-  texts = jnp.concatenate([test["chosen"], test["rejected"]])
-  good = jnp.arange(len(texts)) < len(test["chosen"])
-  features, rewards = net.apply(params, texts)
-  trace = goals.cosine_trace(features, goal)[:, 2:]
-  seen = goals.cosine_trace(known, goal)[:, 2:]
-  low = jnp.quantile(jnp.min(seen, -1), 0.05)
-  below = jnp.cumsum(trace[len(test["chosen"]):] < low, -1)
-  return jnp.stack([
-      agreement.auroc(rewards[:, -1], good),
-      agreement.auroc(rewards[:, world.length // 2], good),
-      agreement.auroc(jnp.min(trace, -1), good),
-      jnp.mean(below > 0),
-      *_vote(net, params, world, key, goal, low, **voters),
+  trace = {k: goals.cosine_trace(x, goal) for k, x in features.items()}
+  lowest = {k: jnp.min(x[:, 2:], -1) for k, x in trace.items()}
+  low = jnp.quantile(lowest["known"], 0.05)
+  count = len(test["chosen"])
+  good = jnp.arange(2 * count) < count
+  both = lambda x: jnp.concatenate([x["chosen"], x["rejected"]])
+  below = jnp.cumsum(trace["rejected"][:, 2:] < low, -1)
+  answers = groups["tokens"][..., -1]
+  plain = voting.majority_vote(answers).answer
+  kept = voting.filtered_vote(
+      answers, trace["groups"].reshape(shape), threshold=low, skip=2
+  ).answer
+  scores = jnp.stack([
+      both(rewards)[:, -1], both(rewards)[:, shape[-1] // 2], both(lowest)
+  ])
+  return jnp.concatenate([
+      agreement.auroc(scores, jnp.broadcast_to(good, scores.shape)),
+      jnp.stack([
+          jnp.mean(below > 0),
+          jnp.mean(plain == groups["truth"]),
+          jnp.mean(kept == groups["truth"]),
+      ]),
   ])
 
 
@@ -160,10 +163,8 @@ def goal_conditioned_rm(
         batch_size=batch_size,
     ).params
 
-  def run(key):
-    keys = split_named(key, "train", "test", "init", "first", "then", "vote")
-    train = world.draw(keys["train"], num_pairs)
-    test = world.draw(keys["test"], num_test)
+  def run(key, train, test, groups):
+    keys = split_named(key, "init", "first", "then")
     params = net.init(keys["init"], train["chosen"][:1])
 
     def one(params, weights):
@@ -171,11 +172,20 @@ def goal_conditioned_rm(
       stages = jnp.stack([keys["first"], keys["then"]])
       step = lambda params, x: (fit(x[0], params, train, x[1]), None)
       params = jax.lax.scan(step, params, (stages, weights))[0]
-      return _measure(net, params, world, train, test, keys["vote"], voters)
+      return _measure(net, params, train, test, groups)
 
     return jax.vmap(one, (None, 0))(params, jnp.array([[0, 0], [0, beta]]))
 
-  found = jax.device_get(jax.jit(jax.vmap(run))(seed_keys(seed, num_seeds)))
+  random = np.random.default_rng(seed)
+  votes = (num_seeds, voters["num_groups"], voters["group_size"])
+  data = (
+      world.pairs(random, (num_seeds, num_pairs)),
+      world.pairs(random, (num_seeds, num_test)),
+      world.groups(random, votes, voters["right"]),
+  )
+  found = jax.device_get(
+      jax.jit(jax.vmap(run))(seed_keys(seed, num_seeds), *data)
+  )
   plain, guided = np.mean(found, 0)
   gain = dict(zip(_METRICS, guided - plain))
   passed = (
