@@ -4,6 +4,8 @@ The function maps the fields of its config to a `Study`; criteria were fixed
 before the first run.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,16 +33,30 @@ def _bags(key, means, size):
   return wide + jax.random.normal(key, wide.shape)
 
 
+def _directions(key, shape, *, dim, judged):
+  """Means of one length in the judged coordinates, and one in the others.
+
+  So nothing but a reference can say which of two is wanted.
+  """
+  x = jax.random.normal(key, (*shape, dim))
+  parts = x[..., :judged], x[..., judged:]
+  unit = lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+  return jnp.concatenate(
+      [jnp.sqrt(float(x.shape[-1])) * unit(x) for x in parts], axis=-1
+  )
+
+
 def _triples(key, count, *, dim, size, judged, num_candidates):
   """The best of several answers as reference, two of the rest as a pair.
 
   People go by the distance to what they want, in `judged` of the coordinates.
   """
   keys = split_named(key, "wanted", "means", "bags", "order")
-  wanted = jax.random.normal(keys["wanted"], (count, 1, dim))
-  means = jax.random.normal(keys["means"], (count, num_candidates, dim))
+  draw = functools.partial(_directions, dim=dim, judged=judged)
+  wanted = draw(keys["wanted"], (count, 1))
+  means = draw(keys["means"], (count, num_candidates))
   bags = _bags(keys["bags"], means, size)
-  off = jnp.linalg.norm((jnp.mean(bags, -2) - wanted)[..., :judged], axis=-1)
+  off = jnp.linalg.norm((means - wanted)[..., :judged], axis=-1)
   order = jnp.argsort(off, axis=-1)
   rest = jax.vmap(lambda key: jnp.sort(
       1 + jax.random.permutation(key, num_candidates - 1)[:2]
@@ -53,10 +69,10 @@ def _triples(key, count, *, dim, size, judged, num_candidates):
   )))
 
 
-def _pretraining(key, count, *, dim, size, num_policies):
+def _pretraining(key, count, *, dim, size, judged, num_policies):
   """Two samples of one policy, one of another."""
   keys = split_named(key, "means", "pairs", "reference", "chosen", "rejected")
-  means = jax.random.normal(keys["means"], (num_policies, dim))
+  means = _directions(keys["means"], (num_policies,), dim=dim, judged=judged)
   pairs = discriminators.policy_pairs(
       keys["pairs"], num_policies=num_policies, num_pairs=count
   )
@@ -77,7 +93,7 @@ def polar(
   the accuracy without a reference may lie.
   """
   net = VectorHead(1, (width, width))
-  like = {k: bed[k] for k in ("dim", "size")}
+  like = {k: bed[k] for k in ("dim", "size", "judged")}
 
   def score(params, reference, candidate, sees):
     a, b = (jnp.mean(x, -2) for x in (reference, candidate))
