@@ -33,8 +33,8 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
           group_size=16,
           num_steps=60,
           learning_rate=3e-4,
-          anchor=0.1,
       ),
+      anchors=(0.1, 10.0),
       num_test=64,
   )
   if size == "tiny":  # what the tests run

@@ -223,12 +223,13 @@ def _choose(paths, discs, scores):
 
 def gen_drive(
     *, seed, num_seeds, widths, denoising_steps, num_recorded, driving,
-    judging, reinforcing, num_test,
+    judging, reinforcing, anchors, num_test,
 ) -> Study:
   """Choosing among paths, and training on them, by a learned score or a rule.
 
   The rule sees collisions and sudden changes but no progress; the score is
-  learned from pairs by a judge who is sometimes wrong.
+  learned from pairs by a judge who is sometimes wrong. The first of two
+  `anchors` is that of the criterion.
   """
   generator = _Generator(
       TimeMLP(tuple(widths)), schedules.time_grid(denoising_steps)
@@ -252,11 +253,19 @@ def gen_drive(
     score = lambda by_rule, paths, discs: jnp.where(
         by_rule, rule(paths, discs), learned(paths, discs)
     )
-    tuned = jax.vmap(lambda by_rule: _measure(sample(_reinforce(
-        keys["learn"], generator, base, data,
-        functools.partial(score, by_rule), **reinforcing,
-    )), discs))(jnp.array([False, True]))
-    return out | {"tuned, learned": tuned[0], "tuned, rule": tuned[1]}
+
+    def tune(by_rule, anchor):
+      return _measure(sample(_reinforce(
+          keys["learn"], generator, base, data,
+          functools.partial(score, by_rule), anchor=anchor, **reinforcing,
+      )), discs)
+
+    tuned = jax.vmap(tune)(
+        jnp.array([False, True, False]),
+        jnp.array([anchors[0], anchors[0], anchors[1]]),
+    )
+    names = ("learned", "rule", f"learned, anchor {anchors[1]:g}")
+    return out | {f"tuned, {k}": x for k, x in zip(names, tuned)}
 
   found = jax.device_get(jax.jit(jax.vmap(run))(seed_keys(seed, num_seeds)))
   reward = {name: np.mean(x[:, 0]) for name, x in found.items()}

@@ -42,6 +42,14 @@ def test_without_form_and_penalty_it_is_the_gate():
   )
 
 
+def test_open_answers_are_not_charged_for_their_length():
+  both = Reward(jnp.array([[1.0, 0.5]]), jnp.ones((1, 2), bool))
+  found = hybrid.harmo_reward(
+      both, both, jnp.array([[True, False]]), jnp.array([[100, 10]])
+  )
+  np.testing.assert_allclose(found.value, [[1.0, 0.5]])
+
+
 def test_advantages_are_centred_and_keep_their_scale():
   found = reward(RULE, MODEL, VERIFIABLE, LENGTHS, FORM, KNOWN)
   once = group.centered(*found)
