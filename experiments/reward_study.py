@@ -11,8 +11,28 @@ import functools
 from absl import app
 
 from experiments import commands, study_command
+from experiments.reward_studies import (
+    control,
+    driving,
+    goals,
+    hybrid,
+    music,
+    pictures,
+    policies,
+    video,
+)
 
-STUDIES = {}
+STUDIES = {
+    "ctrl_u": control.ctrl_u,
+    "gen_drive": driving.gen_drive,
+    "goal_conditioned_rm": goals.goal_conditioned_rm,
+    "harmo": hybrid.harmo,
+    "music_rl": music.music_rl,
+    "polar": policies.polar,
+    "t2i_reward_hacking": pictures.t2i_reward_hacking,
+    "video_reward": video.video_reward,
+    "video_reward_flow": video.video_reward_flow,
+}
 
 run = functools.partial(study_command.run, STUDIES, "reward_study")
 

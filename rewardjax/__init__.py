@@ -13,6 +13,7 @@ _ROOMS = (
     "core",
     "data",
     "diagnostics",
+    "diffusion",
     "environments",
     "models",
     "noise",

@@ -3,9 +3,11 @@
 from rewardjax.reward_models import (
     contrastive,
     decomposition,
+    discriminators,
     ensembles,
     factors,
     fitting,
+    goals,
     laplace,
     latent,
     ordinal,
@@ -19,9 +21,11 @@ from rewardjax.reward_models import (
 __all__ = [
     "contrastive",
     "decomposition",
+    "discriminators",
     "ensembles",
     "factors",
     "fitting",
+    "goals",
     "laplace",
     "latent",
     "ordinal",

@@ -2,10 +2,12 @@
 
 from rewardjax.rewards import (
     agreement,
+    binary_token,
     consistency,
     flow,
     likelihood,
     marks,
+    paired,
     patterns,
     routes,
     steps,
@@ -15,10 +17,12 @@ from rewardjax.rewards import (
 
 __all__ = [
     "agreement",
+    "binary_token",
     "consistency",
     "flow",
     "likelihood",
     "marks",
+    "paired",
     "patterns",
     "routes",
     "steps",

@@ -19,7 +19,10 @@ Verify = Callable[[Any, Any], Any]
 
 def _share(verdicts) -> Float[Array, ""]:
   """The share of the known verdicts that are right; NaN if none is known."""
-  verdicts = masking.as_accumulator(jnp.asarray(verdicts))
+  verdicts = jnp.asarray(verdicts)
+  if verdicts.dtype == bool:
+    verdicts = verdicts.astype(jnp.float32)
+  verdicts = masking.as_accumulator(verdicts)
   known = ~jnp.isnan(verdicts)
   share = masking.masked_mean(verdicts, known)
   return jnp.where(jnp.any(known), share, jnp.nan)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rewardjax.core import checks, masking
+from rewardjax.types import Scalar
 
 
 class Vote(NamedTuple):
@@ -85,3 +86,43 @@ def weighted_vote(
   answer = jnp.where(jnp.any(votes, axis=-1), lowest, -1)
   share = jnp.maximum(most[..., 0], 0.0)
   return Vote(answer, masking.safe_divide(share, jnp.sum(weights, axis=-1)))
+
+
+def filtered_vote(
+    answers: Int[Array, "*batch G"],
+    traces: Float[Array, "*batch G T"],
+    mask: Bool[Array, "*batch G T"] | None = None,
+    *,
+    threshold: Scalar,
+    skip: int = 5,
+) -> Vote:
+  """The majority among samples whose trace never falls below a threshold.
+
+  If all fall below, all vote.
+
+  Args:
+    answers: ids; negative ones are no votes.
+    traces: a score of every prefix, such as its cosine to a goal.
+    mask: True for real tokens; None means all.
+    threshold: on scores; NaN is below.
+    skip: first tokens that are not looked at (static).
+
+  Gradient: none.
+
+  Raises:
+    ValueError: if shapes differ or `skip` is negative.
+
+  References:
+    Nath et al., "Learning Goal-Conditioned Representations for Language
+      Reward Models", 2024.
+  """
+  where = "filtered_vote"
+  checks.at_least(where, 0, skip=skip)
+  checks.same_shape(where, traces=traces, mask=mask)
+  checks.same_shape(where, answers=answers, samples=traces[..., 0])
+  low = ~(traces >= threshold)
+  low = low if mask is None else low & mask
+  votes = answers >= 0
+  kept = votes & ~jnp.any(low[..., skip:], axis=-1)
+  some = jnp.any(kept, axis=-1, keepdims=True)
+  return majority_vote(answers, jnp.where(some, kept, votes))

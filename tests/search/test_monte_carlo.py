@@ -87,6 +87,18 @@ def test_texts_on_the_host_and_unknown_verdicts():
 
 # The root 0, A = 1 with leaves 2..5 (three right), B = 6 with leaves 7..9.
 PARENTS = jnp.array([-1, 0, 1, 1, 1, 1, 0, 6, 6, 6])
+def test_verdicts_may_be_true_and_false():
+  sayings = {"a": [True, False, True, True], "b": [False] * 4}
+  found = monte_carlo.values_until_zero(
+      jax.random.key(0),
+      lambda key, prefix, n: [prefix] * n,
+      lambda prefix, completions: sayings[prefix],
+      ["a", "b", "a"],
+      num_samples=4,
+  )
+  np.testing.assert_allclose(found, [0.75, 0])
+
+
 CORRECT = jnp.array([0, 0, 1, 1, 1, 0, 0, 1, 0, 0]).astype(bool)
 
 

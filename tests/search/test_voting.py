@@ -78,3 +78,32 @@ def test_equal_weights_are_a_majority_and_bad_ones_count_nothing():
 def test_weighted_votes_name_bad_arguments(no_jaxtyping):
   with pytest.raises(ValueError, match=r"'weights': \(3,\)"):
     voting.weighted_vote(jnp.ones(4, int), jnp.ones(3))
+
+
+def test_filtered_vote_by_hand():
+  answers = jnp.array([[1, 1, 2], [1, 1, 2], [1, 1, -1]])
+  traces = jnp.array([
+      [[0.0, 0.5, 0.9], [0.9, 0.9, 0.1], [0.9, 0.9, 0.9]],  # 2 is left
+      [[0.9, 0.1, 0.9], [0.9, 0.9, 0.1], [0.9, 0.0, 0.9]],  # nothing is
+      [[0.9, 0.1, 0.9], [0.9, 0.9, 0.1], [0.9, 0.9, 0.9]],  # no vote is
+  ])
+  found = voting.filtered_vote(answers, traces, threshold=0.6, skip=1)
+  np.testing.assert_array_equal(found.answer, [2, 1, 1])
+  np.testing.assert_allclose(found.share, [1, 2 / 3, 1], rtol=1e-6)
+  # Skipping two forgives the first sample; masked tokens are not looked at.
+  found = voting.filtered_vote(answers, traces, threshold=0.6, skip=2)
+  np.testing.assert_array_equal(found.answer, [1, 1, 1])
+  mask = jnp.ones(traces.shape, bool).at[0, 1, 2].set(False)
+  hidden = traces.at[0, 1, 2].set(jnp.nan)
+  found = voting.filtered_vote(answers, hidden, mask, threshold=0.6, skip=2)
+  np.testing.assert_allclose(found.share[0], 2 / 3, rtol=1e-6)
+  seen = voting.filtered_vote(answers, hidden, threshold=0.6, skip=2)
+  np.testing.assert_allclose(seen.share[0], 0.5, rtol=1e-6)
+
+
+def test_filtered_votes_name_bad_arguments(no_jaxtyping):
+  vote = voting.filtered_vote
+  with pytest.raises(ValueError, match="skip must be in"):
+    vote(jnp.ones(2, int), jnp.ones((2, 3)), threshold=0.5, skip=-1)
+  with pytest.raises(ValueError, match=r"'answers': \(3,\)"):
+    vote(jnp.ones(3, int), jnp.ones((2, 3)), threshold=0.5)

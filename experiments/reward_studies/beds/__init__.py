@@ -1,0 +1,1 @@
+"""Small worlds whose true reward is known, shared by the studies."""
