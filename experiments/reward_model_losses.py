@@ -271,7 +271,7 @@ def _selected(config, losses, batch, valid):
   if config.noise.name != "small_loss" or "step" not in batch:
     return 1.0
   keep = selection.keep_schedule(
-      batch["step"].ravel()[0],
+      batch["step"].ravel()[0].astype(jnp.float32),
       rate=config.noise.false_positive,
       warmup=config.noise.warmup,
   )
