@@ -137,18 +137,20 @@ def ratio(slow, fast, *, rounds: int, steps: int) -> tuple[float, float, float]:
   )
 
 
+def small_heads():
+  """A model of features, and 32 pairs."""
+  head = VectorHead(1, widths=(64,))
+  model = Model(reward_model_backbones.vectors(), head, 1)
+  return model, vector_rows(32, 32)
+
+
 def ensembles(options) -> None:
   small = dict(
       vocab_size=259, width=16, num_layers=1, num_heads=2, mlp_width=24
   )
   lengths = np.full((4, 2), 16)
   cases = {
-      "heads of 64 on features [32]": (
-          Model(
-              reward_model_backbones.vectors(), VectorHead(1, widths=(64,)), 1
-          ),
-          vector_rows(32, 32),
-      ),
+      "heads of 64 on features [32]": small_heads(),
       "transformers of width 16, 4 pairs of 16 tokens": (
           transformer_model(small),
           rows_of(lengths, 259),
@@ -183,7 +185,7 @@ def packing(options) -> None:
   sizes = [load.batch["segments"].size for load in loads]
   print(f"\n{lengths.sum()} real tokens of {options.pairs} pairs")
   times = sizes[0] / sizes[1]
-  print(f"places: {sizes[0]} padded, {sizes[1]} packed: {times:.2f} times fewer")
+  print(f"places: {sizes[0]} padded, {sizes[1]} packed: 1/{times:.2f}")
   found = ratio(
       *map(runner, loads), rounds=options.rounds, steps=options.steps
   )

@@ -110,6 +110,8 @@ class Shape(NamedTuple):
 
 def first_fit(lengths: Sequence[int], room: int):
   """(lane, offset) of each sequence, the longest first, and the lanes used."""
+  if not lengths or 2 * min(lengths) > room:  # no two in one lane
+    return [(i, 0) for i in range(len(lengths))], len(lengths)
   used: list[int] = []
   found = [(0, 0)] * len(lengths)
   for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
@@ -354,8 +356,10 @@ def stream(
   waiting, lengths = [], []
   for row in rows:
     new = lengths + lengths_of([row])
-    lanes = first_fit(new, shape.room)[1] if packs else len(new)
-    if waiting and (len(waiting) == shape.rows or lanes > shape.lanes):
+    fits = len(new) <= shape.lanes  # a lane each
+    if not fits and packs and len(waiting) < shape.rows:
+      fits = first_fit(new, shape.room)[1] <= shape.lanes
+    if waiting and (len(waiting) == shape.rows or not fits):
       yield waiting
       waiting, new = [], lengths_of([row])
     waiting, lengths = [*waiting, row], new

@@ -236,16 +236,9 @@ class RewardModel:
     """[K, M] of each completion, from blocks of the same shape."""
     rows = self._encoded(prompts, completions, users)
     size = self.config.score_batch
+    packs = self.backbone.packs
     while waiting := _some(rows, 8 * size):
-      longest = max(reward_model_batches.lengths_of(waiting))
-      room = max(longest, 1 if self.about.width else _SMALLEST_ROOM)
-      room = 2 ** math.ceil(math.log2(room))
-      readouts = max(len(row.readouts) for row in waiting)
-      readouts = 2 ** math.ceil(math.log2(readouts))
-      shape = Shape(
-          1, size, room, size, readouts, ("user",), self.about.width
-      )
-      packs = self.backbone.packs
+      shape = self._shape(waiting, packs)
       for block in reward_model_batches.stream(iter(waiting), shape, packs):
         filled = [*block, *[None] * (size - len(block))]
         batch = reward_model_batches.pack(filled, shape, packs)
@@ -253,6 +246,18 @@ class RewardModel:
         found = np.moveaxis(np.asarray(found), 0, -1)
         for row, x in zip(block, found):
           yield x[: len(row.readouts)]
+
+  def _shape(self, rows: list[Encoded], packs: bool) -> Shape:
+    """Sizes in powers of two: few programs, whatever the texts."""
+    size, width = self.config.score_batch, self.about.width
+    lengths = reward_model_batches.lengths_of(rows)
+    room = _power_of_two(max(*lengths, 1 if width else _SMALLEST_ROOM))
+    lanes = size
+    if packs and not width:
+      share = sum(lengths) / (len(lengths) * room)
+      lanes = min(size, _power_of_two(math.ceil(1.2 * share * size)))
+    readouts = _power_of_two(max(len(row.readouts) for row in rows))
+    return Shape(1, lanes, room, size, readouts, ("user",), width)
 
   def _encoded(self, prompts, completions, users) -> Iterator[Encoded]:
     coder = make_coder(self.config, self.backbone)
@@ -333,6 +338,10 @@ def load(
     raise ValueError(f"load: no parameters in {directory}.")
   params = jax.device_get(restored.tree)
   return RewardModel(config, backbone, params, about)
+
+
+def _power_of_two(x: int) -> int:
+  return 2 ** math.ceil(math.log2(x))
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
