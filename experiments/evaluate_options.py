@@ -88,7 +88,8 @@ class Options:
   scorer: str = _option(
       "",
       "package.module:function, called as function(prompts, completions, "
-      "meta=...) and giving one number per completion, higher is better.",
+      "meta=...) and giving one number per completion, higher is better; or a "
+      "run directory of experiments.reward_model.",
   )
   batch_size: int = _option(32, "Completions per call of the scorer.")
   columns: tuple[str, ...] = _option(

@@ -6,7 +6,8 @@ r"""How good is a reward model? Scores the rows of a public benchmark.
 Flow: rows (streamed) -> scores -> tables by the formulas of the benchmark.
 The scorer is called as score(prompts, completions, meta=...) with lists of
 equal length and gives one number per completion, higher is better. It is any
-function: a model of yours, a verifier, a judge.
+function: a model of yours, a verifier, a judge. --scorer=runs/reward_model, a
+run directory of `experiments.reward_model`, is the model trained there.
 
 Writes to the run directory scores.jsonl (one line per row, as it comes),
 tables.json and report.html. A run that was killed goes on where it stopped;
@@ -39,20 +40,17 @@ class ScorerError(RuntimeError):
 
 
 def load_scorer(path: str):
-  """The function at `package.module:function`.
+  """The function at `package.module:function`, or the model in a directory.
 
   Raises:
     ValueError: if there is none, or it cannot be called as a scorer is.
   """
-  module, _, name = path.partition(":")
-  try:
-    scorer = getattr(importlib.import_module(module), name)
-    inspect.signature(scorer).bind([], [], meta=[])
-  except (ImportError, AttributeError, ValueError, TypeError) as error:
-    raise ValueError(
-        "--scorer must be package.module:function, called as "
-        f"function(prompts, completions, meta=...), got {path!r}: {error}."
-    ) from error
+  if pathlib.Path(path).is_dir():
+    from experiments import reward_model  # only where it is needed
+
+    scorer = reward_model.load(path).score
+  else:
+    scorer = _function(path)
 
   @functools.wraps(scorer)
   def guarded(prompts, completions, *, meta):
@@ -62,6 +60,19 @@ def load_scorer(path: str):
       raise ScorerError(f"{path} raised {type(error).__name__}.") from error
 
   return guarded
+
+
+def _function(path: str):
+  module, _, name = path.partition(":")
+  try:
+    scorer = getattr(importlib.import_module(module), name)
+    inspect.signature(scorer).bind([], [], meta=[])
+  except (ImportError, AttributeError, ValueError, TypeError) as error:
+    raise ValueError(
+        "--scorer must be package.module:function, called as "
+        f"function(prompts, completions, meta=...), got {path!r}: {error}."
+    ) from error
+  return scorer
 
 
 def _rows(options: Options):

@@ -14,6 +14,7 @@ from benchmarks import (
     import_time,
     packing,
     peer,
+    reward_models,
     scaling,
     seeds,
     workloads,
@@ -337,3 +338,27 @@ def test_every_benchmark_is_listed():
     text = path.read_text()
     if 'if __name__ == "__main__":\n  main()' in text:
       assert f"python -m benchmarks.{path.stem}" in README, path.stem
+
+
+# Reward models.
+
+
+def test_reward_models_print_their_ratios(capsys, monkeypatch):
+  monkeypatch.setattr(reward_models, "ratio", lambda *x, **y: (0.5, 0.25, 2.0))
+  reward_models.main(["--tiny", "--pairs=4", "--length=16"])
+  printed = capsys.readouterr().out
+  assert "| heads of 64 on features [32] | 0.50000 | 0.25000 |" in printed
+  lengths = reward_models.pair_lengths(4, 16)
+  assert f"{lengths.sum()} real tokens of 4 pairs" in printed
+  assert "places: 128 padded" in printed
+  assert "0.5000 s padded, 0.2500 s packed: 2.00 times" in printed
+  with pytest.raises(SystemExit, match="an environment of its own"):
+    monkeypatch.delenv(peer.VARIABLE, raising=False)
+    reward_models.main(["--peer=trl"])
+
+
+def test_a_step_of_all_members_is_timed():
+  model, rows = reward_models.small_heads()
+  run = reward_models.runner(reward_models.make_load(model, rows, members=2))
+  times = run(3)
+  assert len(times.total) == 3 and min(times.total) > 0

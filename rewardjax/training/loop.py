@@ -230,6 +230,7 @@ def run_loop(
     writer: MetricsWriter | None = None,
     label: str = "train",
     stop: Callable[[], bool] = lambda: False,
+    until: Callable[[dict[str, Any]], bool] = lambda metrics: False,
     place: Callable[[PyTree], PyTree] = lambda batches: batches,
     progress: bool = True,
 ) -> LoopResult:
@@ -252,6 +253,9 @@ def run_loop(
     writer: where rows go; rows after the restored step are removed first.
     label: the name on the progress bar.
     stop: read after every chunk; see `preemption.StopFlag`.
+    until: of a row of metrics, whether the loop has reached its end there: a
+      function of the row alone, so that a resumed loop ends where it would
+      have; it needs the `writer` to know the row before.
     place: puts stacked batches on devices (`mesh.shard_batch`, leading=1).
     progress: False hides the bar.
 
@@ -263,11 +267,12 @@ def run_loop(
   _check_sizes(start, num_steps, chunk, every)
   metrics = {} if writer is None else _last_row(writer, start)
   step, saved, stopped, retraces = start, start, False, 0
+  ended = step >= num_steps or (bool(metrics) and until(metrics))
   bar = _progress_bar(label, start, num_steps, progress)
   fetch = lambda: place(_take(batches, chunk))
-  data = fetch() if step < num_steps else None
+  data = None if ended else fetch()
   with bar:
-    while step < num_steps and not stopped:
+    while not (ended or stopped):
       began = time.perf_counter()
       with count_compilations() as compiled:
         state, metrics = step_chunk(state, data)
@@ -283,8 +288,9 @@ def run_loop(
         writer.write_timings(step, {"steps_per_second": chunk / seconds})
       bar.set_postfix(_postfix(metrics), refresh=False)
       bar.update(chunk)
-      stopped = agree(stop()) and step < num_steps
-      due = step == num_steps or stopped or (every and step % every == 0)
+      ended = step == num_steps or until(metrics)
+      stopped = agree(stop()) and not ended
+      due = ended or stopped or (every and step % every == 0)
       if checkpointer is not None and due:
         checkpointer.save(step, state, {"data": cursor})
         saved = step

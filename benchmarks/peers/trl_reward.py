@@ -1,0 +1,100 @@
+"""Steps of TRL's RewardTrainer, on order; started by `benchmarks.peer`.
+
+As `trl_grpo.py`, whose models, tokenizer and orders it takes: float32, no
+gradient checkpointing, no clipping of gradients, no logs, no checkpoints, the
+fused AdamW, scaled-dot-product attention. Pairs are tokens already.
+"""
+
+import json
+import sys
+import tempfile
+import types
+
+import torch
+import transformers
+import trl
+from datasets import Dataset
+from trl_grpo import Orders, make_tokenizer
+
+
+def make_model(spec: dict) -> transformers.PreTrainedModel:
+  """A random Llama model of the given sizes with one linear output."""
+  fields = spec["fields"]
+  config = transformers.LlamaConfig(
+      vocab_size=fields["vocab_size"],
+      hidden_size=fields["width"],
+      intermediate_size=fields["mlp_width"],
+      num_hidden_layers=fields["num_layers"],
+      num_attention_heads=fields["num_heads"],
+      num_key_value_heads=fields.get("num_kv_heads") or fields["num_heads"],
+      rms_norm_eps=spec["norm_epsilon"],
+      rope_parameters=dict(rope_type="default", rope_theta=spec["rope_base"]),
+      num_labels=1,
+      pad_token_id=0,
+      attn_implementation="sdpa",
+  )
+  return transformers.LlamaForSequenceClassification(config)
+
+
+def make_pairs(spec: dict) -> Dataset:
+  """Random pairs; no token is the padding's, whose id is 0."""
+  generator = torch.Generator().manual_seed(0)
+  size = (64 * spec["pairs"], spec["length"])
+  draw = lambda: torch.randint(
+      1, spec["fields"]["vocab_size"], size, generator=generator
+  ).tolist()
+  return Dataset.from_dict({"chosen_ids": draw(), "rejected_ids": draw()})
+
+
+def make_config(spec: dict, folder: str) -> trl.RewardConfig:
+  fields = dict(
+      output_dir=folder,
+      per_device_train_batch_size=spec["pairs"],
+      max_steps=10**6,
+      learning_rate=1e-4,
+      lr_scheduler_type="constant",
+      max_grad_norm=0.0,
+      optim="adamw_torch_fused",
+      center_rewards_coefficient=spec["centre"],
+      max_length=None,
+      use_cpu=True,
+      bf16=False,
+      gradient_checkpointing=False,
+      dataloader_pin_memory=False,
+      logging_strategy="no",
+      save_strategy="no",
+      report_to="none",
+      disable_tqdm=True,
+  )
+  return trl.RewardConfig(**fields | spec["options"])
+
+
+def main():
+  spec = json.loads(sys.argv[1])
+  # Libraries print; answers are alone on the pipe.
+  answers, sys.stdout = sys.stdout, sys.stderr
+  torch.set_num_threads(spec["threads"])
+  model = make_model(spec)
+  about = dict(
+      name=f"TRL {trl.__version__}",
+      torch=torch.__version__,
+      transformers=transformers.__version__,
+      parameters=sum(p.numel() for p in model.parameters()),
+      threads=torch.get_num_threads(),
+      options=spec["options"],
+  )
+  nothing = types.SimpleNamespace(generate=None, generate_batch=None)
+  tokenizer = make_tokenizer(spec["fields"]["vocab_size"])
+  with tempfile.TemporaryDirectory() as folder:
+    trainer = trl.RewardTrainer(
+        model,
+        args=make_config(spec, folder),
+        train_dataset=make_pairs(spec),
+        processing_class=tokenizer,
+        callbacks=[Orders(nothing, about, answers)],
+    )
+    trainer.train()
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,1 @@
+"""Configs: `get_config(size)` with the sizes small and tiny."""
