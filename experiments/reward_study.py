@@ -11,8 +11,11 @@ import functools
 from absl import app
 
 from experiments import commands, study_command
+from experiments.reward_studies import step_judges
 
-STUDIES = {}
+STUDIES = {
+    "multi_rm": step_judges.multi_rm,
+}
 
 run = functools.partial(study_command.run, STUDIES, "reward_study")
 
