@@ -11,10 +11,11 @@ import functools
 from absl import app
 
 from experiments import commands, study_command
-from experiments.reward_studies import step_judges
+from experiments.reward_studies import step_judges, step_labels
 
 STUDIES = {
     "multi_rm": step_judges.multi_rm,
+    "scan_prm": step_labels.scan_prm,
 }
 
 run = functools.partial(study_command.run, STUDIES, "reward_study")

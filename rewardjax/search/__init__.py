@@ -3,6 +3,7 @@
 from rewardjax.search import (
     beam,
     compression,
+    curves,
     guided,
     mcts,
     monte_carlo,
@@ -16,6 +17,7 @@ from rewardjax.search import (
 __all__ = [
     "beam",
     "compression",
+    "curves",
     "guided",
     "mcts",
     "monte_carlo",
