@@ -11,9 +11,18 @@ import functools
 from absl import app
 
 from experiments import commands, study_command
-from experiments.reward_studies import step_judges, step_labels
+from experiments.reward_studies import (
+    failures,
+    step_judges,
+    step_labels,
+    step_pairs,
+    step_trees,
+)
 
 STUDIES = {
+    "hrm": step_pairs.hrm,
+    "grounded_prm": step_trees.grounded_prm,
+    "reform": failures.reform,
     "multi_rm": step_judges.multi_rm,
     "scan_prm": step_labels.scan_prm,
 }

@@ -11,9 +11,23 @@ from rewardjax.core.random import split_named
 from rewardjax.diagnostics import sections
 from rewardjax.noise.steps import StepTargets, balanced, denoise_step_labels
 
+# What `learned` gives.
+MEASURES = ("label accuracy", "F1 at 0.5", "F1 at its best threshold")
 
-def _learned(key, chains, labels: StepTargets, test, fit):
-  """Label accuracy at 0.5, and the F1 of a judge that learned the labels."""
+
+def learned(key, chains, labels: StepTargets, test, fit):
+  """Label accuracy at 0.5, and F1 of a judge that learned the labels.
+
+  Args:
+    key: consumed.
+    chains: with `features` and `right`.
+    labels: what is said of their steps.
+    test: chains to find first errors in.
+    fit: of `steps.fit_judge`.
+
+  Returns:
+    Three numbers: label accuracy, F1 at 0.5, F1 at its best threshold.
+  """
   said = (labels.targets >= 0.5) == chains.right
   accuracy = masking.masked_mean(said.astype(jnp.float32), labels.mask)
   judge = steps.fit_judge(key, (chains.features, *labels), **fit)
@@ -73,7 +87,7 @@ def scan_prm(
     test = steps.draw_chains(keys["test"], num_test, **world)
     arms = _scan_labels(keys, chains, **labels)
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *arms.values())
-    learn = lambda arm: _learned(keys["fit"], chains, arm, test, fit)
+    learn = lambda arm: learned(keys["fit"], chains, arm, test, fit)
     found = jax.vmap(learn)(stacked)
     return dict(zip(arms, found))
 
@@ -83,7 +97,6 @@ def scan_prm(
       mean["SCAN"][0] >= mean["any success"][0] + margin
       and mean["SCAN"][1] >= mean["truth"][1] - within
   )
-  names = ("label accuracy", "F1 at 0.5", "F1 at its best threshold")
   return Study(
       "SCAN: step labels from few completions, denoised",
       f"Label accuracy of SCAN above that of any success by {margin:g}; F1 at "
@@ -91,7 +104,7 @@ def scan_prm(
       bool(passed),
       [
           mean_row(name, metric, x[:, i])
-          for i, metric in enumerate(names)
+          for i, metric in enumerate(MEASURES)
           for name, x in found.items()
       ],
       {},
