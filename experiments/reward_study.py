@@ -13,6 +13,7 @@ from absl import app
 from experiments import commands, study_command
 from experiments.reward_studies import (
     failures,
+    protocols,
     step_judges,
     step_labels,
     step_pairs,
@@ -20,6 +21,9 @@ from experiments.reward_studies import (
 )
 
 STUDIES = {
+    "rewardmath": protocols.rewardmath,
+    "rewardbench2": protocols.rewardbench2,
+    "m_rewardbench": protocols.m_rewardbench,
     "hrm": step_pairs.hrm,
     "grounded_prm": step_trees.grounded_prm,
     "reform": failures.reform,
