@@ -13,14 +13,18 @@ from absl import app
 from experiments import commands, study_command
 from experiments.reward_studies import (
     failures,
+    lengths,
     protocols,
     step_judges,
     step_labels,
     step_pairs,
     step_trees,
+    votes,
 )
 
 STUDIES = {
+    "ixc_reward": lengths.ixc_reward,
+    "vl_rewardbench": votes.vl_rewardbench,
     "rewardmath": protocols.rewardmath,
     "rewardbench2": protocols.rewardbench2,
     "m_rewardbench": protocols.m_rewardbench,

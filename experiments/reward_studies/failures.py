@@ -24,7 +24,8 @@ def pair_loss(scorer: tokens.Scorer, batch, key) -> Mean:
   return Mean.of(pairwise.pairwise_logistic(diff, counts), counts)
 
 
-def _fit(key, data, *, width, learning_rate, **options):
+def fit_scorer(key, data, *, width, learning_rate, **options):
+  """A scorer fitted to pairs and which of them count, see `pair_loss`."""
   keys = split_named(key, "start", "fit")
   start = tokens.init_scorer(keys["start"], width=width)
   return fitting.fit(
@@ -113,7 +114,7 @@ def reform(
         ),
     }
     every = jnp.ones(num_pairs, bool)
-    first = _fit(keys["fit"], (train, every), **fit)
+    first = fit_scorer(keys["fit"], (train, every), **fit)
     scorers, facts = {"before": first}, {}
     for name, options in arms.items():
       some = fitting.take(train, jnp.arange(few))
@@ -123,7 +124,7 @@ def reform(
       data = jax.tree.map(
           lambda a, b: jnp.concatenate([a, b]), (train, every), (more, used)
       )
-      scorers[name] = _fit(keys["fit"], data, **fit)
+      scorers[name] = fit_scorer(keys["fit"], data, **fit)
       facts[name] = {"class kept": right, "failures": wrong}
     found = {
         name: {test: accuracy(scorer, x) for test, x in tests.items()}
