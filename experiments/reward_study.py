@@ -12,9 +12,12 @@ from absl import app
 
 from experiments import commands, study_command
 from experiments.reward_studies import (
+    critiques,
     failures,
     lengths,
+    probes,
     protocols,
+    segments,
     step_judges,
     step_labels,
     step_pairs,
@@ -23,6 +26,9 @@ from experiments.reward_studies import (
 )
 
 STUDIES = {
+    "fgaif": segments.fgaif,
+    "mm_rlhf": critiques.mm_rlhf,
+    "mrmbench": probes.mrmbench,
     "ixc_reward": lengths.ixc_reward,
     "vl_rewardbench": votes.vl_rewardbench,
     "rewardmath": protocols.rewardmath,
