@@ -10,6 +10,8 @@ from experiments.methods import (
     data,
     noise,
     policy_objectives,
+    process_rewards,
+    reward_benchmarks,
     rewards,
 )
 from experiments.methods.row import Method
@@ -23,4 +25,6 @@ METHODS: tuple[Method, ...] = (
     *credit.METHODS,
     *noise.METHODS,
     *data.METHODS,
+    *process_rewards.METHODS,
+    *reward_benchmarks.METHODS,
 )

@@ -115,17 +115,24 @@ def reform(
     }
     every = jnp.ones(num_pairs, bool)
     first = fit_scorer(keys["fit"], (train, every), **fit)
-    scorers, facts = {"before": first}, {}
-    for name, options in arms.items():
-      some = fitting.take(train, jnp.arange(few))
-      (more, used), right, wrong = _augmented(
-          keys["guide"], first, some, laws, length=length, **options
-      )
-      data = jax.tree.map(
-          lambda a, b: jnp.concatenate([a, b]), (train, every), (more, used)
-      )
-      scorers[name] = fit_scorer(keys["fit"], data, **fit)
-      facts[name] = {"class kept": right, "failures": wrong}
+    some = fitting.take(train, jnp.arange(few))
+    more = [
+        _augmented(keys["guide"], first, some, laws, length=length, **options)
+        for options in arms.values()
+    ]
+    stacked, right, wrong = jax.tree.map(lambda *x: jnp.stack(x), *more)
+    behind = lambda more: jax.tree.map(
+        lambda a, b: jnp.concatenate([a, b]), (train, every), more
+    )
+    learn = lambda more: fit_scorer(keys["fit"], behind(more), **fit)
+    learned = jax.vmap(learn)(stacked)
+    scorers = {"before": first, **{
+        name: fitting.take(learned, i) for i, name in enumerate(arms)
+    }}
+    facts = {
+        name: {"class kept": right[i], "failures": wrong[i]}
+        for i, name in enumerate(arms)
+    }
     found = {
         name: {test: accuracy(scorer, x) for test, x in tests.items()}
         for name, scorer in scorers.items()

@@ -84,8 +84,8 @@ def ixc_reward(
 ) -> Study:
   """Length that goes with the label, with and without the filter of lengths.
 
-  Then some of the pairs have their texts swapped; the rewards of the chosen
-  texts find them.
+  In the last arm some of the pairs have their texts swapped; the rewards of
+  the chosen texts are to find them.
   """
   length = world["length"]
   same = {**world, "longer": 0.5}
@@ -94,37 +94,51 @@ def ixc_reward(
     keys = split_named(key, "train", "test", "fit", "swap")
     train = _draw(keys["train"], num_pairs, longer=longer, **world)
     test = _draw(keys["test"], num_test, **same)
-    every = jnp.ones(num_pairs, bool)
     size = lambda texts: jnp.sum(texts.mask, axis=-1)
-    kept = filters.not_much_longer(
-        size(train.chosen), size(train.rejected), max_ratio=max_ratio
+    kept = lambda a, b: filters.not_much_longer(
+        size(a), size(b), max_ratio=max_ratio
     )
-
-    def learn(pairs, counts):
-      return _fit(keys["fit"], pairs, counts, length=length, **fit)
-
-    found = {}
-    for name, counts in {"all pairs": every, "filtered": kept}.items():
-      scorer = learn(train, counts)
-      right = scorer(test.chosen) > scorer(test.rejected)
-      found[name] = {
-          "correlation with length": _with_length(scorer, test),
-          "accuracy, lengths alike": jnp.mean(right.astype(float)),
-          "pairs kept": jnp.mean(counts.astype(float)),
-      }
+    chosen, rejected = train
     swap = jax.random.bernoulli(keys["swap"], corrupted, (num_pairs,))
     pick = lambda a, b: jnp.where(swap[:, None], b, a)
     broken = Pairs(
-        jax.tree.map(pick, train.chosen, train.rejected),
-        jax.tree.map(pick, train.rejected, train.chosen),
+        jax.tree.map(pick, chosen, rejected),
+        jax.tree.map(pick, rejected, chosen),
     )
-    rewards = learn(broken, every)(broken.chosen)
-    out = ~filters.above_quantile(rewards, share=dropped)
-    share = jnp.sum(swap & out) / jnp.sum(out)
-    found["cleaning"] = {
-        "corrupted rows among the dropped": share,
-        "lift": share / jnp.mean(swap.astype(float)),
+    every = jnp.ones(num_pairs, bool)
+    arms = {
+        "all pairs": (train, every),
+        "filtered": (train, kept(chosen, rejected)),
+        "filtered both ways": (
+            train, kept(chosen, rejected) & kept(rejected, chosen)
+        ),
+        "corrupted": (broken, every),
     }
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *arms.values())
+
+    def one(pairs, counts):
+      scorer = _fit(keys["fit"], pairs, counts, length=length, **fit)
+      right = scorer(test.chosen) > scorer(test.rejected)
+      rewards = scorer(pairs.chosen)
+      out = ~filters.above_quantile(rewards, share=dropped)
+      return {
+          "correlation with length": _with_length(scorer, test),
+          "accuracy, lengths alike": jnp.mean(right.astype(float)),
+          "pairs kept": jnp.mean(counts.astype(float)),
+          "corrupted among the dropped": jnp.sum(swap & out) / jnp.sum(out),
+      }
+
+    found = jax.vmap(one)(*stacked)
+    found = {
+        name: {k: x[i] for k, x in found.items()} for i, name in enumerate(arms)
+    }
+    # Only where they are there to be found.
+    share = "corrupted among the dropped"
+    for name in list(arms)[:3]:
+      del found[name][share]
+    found["corrupted"]["lift"] = found["corrupted"][share] / jnp.mean(
+        swap.astype(float)
+    )
     return found
 
   found = jax.device_get(jax.jit(jax.vmap(run))(seed_keys(seed, num_seeds)))
@@ -137,7 +151,7 @@ def ixc_reward(
   passed = (
       abs(after[link]) <= abs(before[link]) / 2
       and after[right] > before[right]
-      and mean["cleaning"]["lift"] >= lift
+      and mean["corrupted"]["lift"] >= lift
   )
   return Study(
       "IXC-2.5-Reward: pairs in which longer is not better, and cleaning",

@@ -15,6 +15,7 @@ from rewardjax.search import compression, monte_carlo, selection
 # How right a step looks by itself, in units of the signal. A step that mends
 # an error begins with the error; a bluff looks best, but does not follow.
 _LOOKS = {"right": 1.0, "wrong": -1.0, "mend": -0.5, "bluff": 2.0}
+_ARMS = ("steps", "steps and pairs", "trees", "compressed trees")
 _RIGHT, _WRONG, _MEND, _BLUFF = range(len(_LOOKS))
 
 
@@ -100,9 +101,10 @@ def full_tree(branching: int, depth: int) -> np.ndarray:
   return np.concatenate([[-1], np.arange(count - 1) // branching])
 
 
-def _tree_data(key, world, num_trees, *, branching, depth, compressed):
-  """Trees of steps: features of every node but the root; shares of right
-  answers below it. Compressed, some nodes are blocks of two steps."""
+def _tree_data(key, world, num_trees, *, branching, depth, share):
+  """Features of all nodes of trees but the roots, and the share of right
+  answers below each. `share` of the large nodes give a child up, which makes
+  it a block of two steps."""
   parents = jnp.array(full_tree(branching, depth))
 
   def one(key):
@@ -114,7 +116,6 @@ def _tree_data(key, world, num_trees, *, branching, depth, compressed):
       above = jnp.repeat(levels[-1].right, branching)
       levels.append(world.draw(jax.random.fold_in(keys["nodes"], i), above))
     nodes = jax.tree.map(lambda *x: jnp.concatenate(x), *levels)
-    share = 0.5 if compressed else 0.0
     moved = compression.node_compression(
         keys["moves"], parents, probability=share
     )
@@ -128,8 +129,11 @@ def _tree_data(key, world, num_trees, *, branching, depth, compressed):
   return jax.vmap(one)(jax.random.split(key, num_trees))
 
 
-def _search(key, world, judge, *, pairs, num_problems, num_steps, sizes):
-  """Accuracy of greedy search over steps, for each number of candidates."""
+def _search(key, world, judge, pairs, *, num_problems, num_steps, sizes):
+  """Accuracy of greedy search over steps, for each number of candidates.
+
+  `pairs` says whether scores of steps are averaged with those of pairs.
+  """
   most = max(sizes)
 
   def solve(size, key):
@@ -141,7 +145,7 @@ def _search(key, world, judge, *, pairs, num_problems, num_steps, sizes):
       p = jax.nn.sigmoid(judge(alone(drawn)))
       past = jnp.broadcast_to(before[:, None], drawn.looks.shape)
       both = (p + jax.nn.sigmoid(judge(merged(drawn, past)))) / 2
-      scores = jnp.where(first, p, both) if pairs else p
+      scores = jnp.where(pairs & ~first, both, p)
       real = jnp.broadcast_to(jnp.arange(most)[None] < size, scores.shape)
       best = selection.best_of_n(scores, real)
       taken = jax.tree.map(lambda x: x[jnp.arange(num_problems), best], drawn)
@@ -168,32 +172,34 @@ def hrm(
   trees, whose nodes are single steps, or compressed.
   """
   world = World(**world)
-  fine = num_chain_steps
 
   def run(key):
     keys = split_named(key, "chains", "trees", "fit", "search")
     features, targets = _chain_data(
         keys["chains"], world, num_chains, num_chain_steps
     )
-    grow = lambda compressed: _tree_data(
-        keys["trees"], world, num_trees, compressed=compressed, **tree
+    fine = jnp.arange(targets.shape[1])[None] < num_chain_steps
+    fine = jnp.broadcast_to(fine, targets.shape)
+    grow = lambda share: _tree_data(
+        keys["trees"], world, num_trees, share=share, **tree
     )
-    arms = {
-        "steps": ((features[:, :fine], targets[:, :fine]), False),
-        "steps and pairs": ((features, targets), True),
-        "trees": (grow(False), False),
-        "compressed trees": (grow(True), True),
-    }
+    masks = jnp.stack([fine, jnp.ones_like(fine)])
+    seen, scores = jax.vmap(grow)(jnp.array([0.0, 0.5]))
+    pairs = jnp.array([False, True])
 
-    def accuracy(data, pairs):
-      mask = jnp.ones(data[1].shape, bool)
-      judge = steps.fit_judge(keys["fit"], (*data, mask), **fit)
+    def accuracy(features, targets, mask, pairs):
+      judge = steps.fit_judge(keys["fit"], (features, targets, mask), **fit)
       return _search(
-          keys["search"], world, judge, pairs=pairs, sizes=sizes,
+          keys["search"], world, judge, pairs, sizes=sizes,
           num_problems=num_problems, num_steps=num_chain_steps,
       )
 
-    return {name: accuracy(*arm) for name, arm in arms.items()}
+    chains = jax.vmap(accuracy, (None, None, 0, 0))(
+        features, targets, masks, pairs
+    )
+    every = jnp.ones(scores.shape, bool)
+    trees = jax.vmap(accuracy)(seen, scores, every, pairs)
+    return dict(zip(_ARMS, (*chains, *trees)))
 
   found = jax.device_get(jax.jit(jax.vmap(run))(seed_keys(seed, num_seeds)))
   mean = {name: np.mean(x, axis=0) for name, x in found.items()}

@@ -9,8 +9,17 @@ from rewardjax.data.benchmarks import (
     judging,
     lists,
     pairs,
+    probes,
     reading,
     scores,
 )
 
-__all__ = ["chains", "judging", "lists", "pairs", "reading", "scores"]
+__all__ = [
+    "chains",
+    "judging",
+    "lists",
+    "pairs",
+    "probes",
+    "reading",
+    "scores",
+]
