@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from rewardjax.core import checks
-from rewardjax.data.benchmarks import chains, lists, pairs, reading
+from rewardjax.data.benchmarks import chains, judging, lists, pairs, reading
 from rewardjax.diagnostics.benchmarks import chains as chain_tables
 from rewardjax.diagnostics.benchmarks import lists as list_tables
 from rewardjax.diagnostics.benchmarks import pairs as pair_tables
@@ -65,6 +65,11 @@ BENCHMARKS = {
 
 
 _AGGREGATIONS = typing.get_args(Aggregation)
+_UNREAD = typing.get_args(judging.Unread)
+# One row holds all the answers that a judge has to choose from.
+JUDGED = (
+    "rewardbench", "rewardbench2", "m_rewardbench", "vl_rewardbench", "mm_rlhf"
+)
 
 
 def _option(default, text: str):
@@ -91,6 +96,20 @@ class Options:
       "meta=...) and giving one number per completion, higher is better; or a "
       "run directory of experiments.reward_model.",
   )
+  judge: str = _option(
+      "",
+      "Instead of --scorer: package.module:function, called as "
+      "function(prompts, answers, meta=...) with a list of answers in random "
+      "order for each prompt, and giving the place of the best one, or None "
+      "where it cannot be read.",
+  )
+  votes: int = _option(1, "With --judge: how often each row is judged.")
+  unread: str = _option(
+      "wrong",
+      "With --judge: what a judgement that cannot be read is, one of "
+      f"{', '.join(_UNREAD)}.",
+  )
+  seed: int = _option(0, "With --judge: of the order of the answers.")
   batch_size: int = _option(32, "Completions per call of the scorer.")
   columns: tuple[str, ...] = _option(
       (), "Other columns that the scorer finds in meta, such as image."
@@ -116,12 +135,25 @@ class Options:
     where = "evaluate_rewards"
     checks.one_of(where, BENCHMARKS, benchmark=self.benchmark)
     checks.at_least(where, 1, batch_size=self.batch_size)
-    if not self.scorer:
-      raise ValueError("--scorer must be package.module:function.")
+    if bool(self.scorer) == bool(self.judge):
+      raise ValueError(
+          "one of --scorer and --judge must be package.module:function."
+      )
+    if self.judge:
+      checks.one_of(where, JUDGED, benchmark=self.benchmark)
+      checks.one_of(where, _UNREAD, unread=self.unread)
+      checks.at_least(where, 1, votes=self.votes)
     if self.by_step:
       if self.benchmark != "rewardmath":
         raise ValueError("--by_step is for --benchmark=rewardmath only.")
       checks.one_of(where, _AGGREGATIONS, by_step=self.by_step)
+
+  @property
+  def asked(self) -> str:
+    """What makes the scores, in words."""
+    if not self.judge:
+      return self.scorer
+    return f"{self.judge} with {self.votes} votes, seed {self.seed}"
 
   @property
   def files(self) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ def publish(
   )
   what = (
       f"{num_rows} rows of {', '.join(options.files)}, scored by "
-      f"{options.scorer}."
+      f"{options.asked}."
   )
   if not options.data:
     what += " These are the few rows that come with the package: they say "

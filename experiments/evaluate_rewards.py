@@ -6,8 +6,10 @@ r"""How good is a reward model? Scores the rows of a public benchmark.
 Flow: rows (streamed) -> scores -> tables by the formulas of the benchmark.
 The scorer is called as score(prompts, completions, meta=...) with lists of
 equal length and gives one number per completion, higher is better. It is any
-function: a model of yours, a verifier, a judge. --scorer=runs/reward_model, a
-run directory of `experiments.reward_model`, is the model trained there.
+function: a model of yours, a verifier. --scorer=runs/reward_model, a run
+directory of `experiments.reward_model`, is the model trained there. A judge
+that names the best of several answers is given by --judge instead, and asked
+--votes times.
 
 Writes to the run directory scores.jsonl (one line per row, as it comes),
 tables.json and report.html. A run that was killed goes on where it stopped;
@@ -26,10 +28,10 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags, logging
 
-from experiments import evaluate_options, evaluate_report
+from experiments import evaluate_judges, evaluate_options, evaluate_report
 from experiments.evaluate_options import Options
 from rewardjax.core import exact_json
-from rewardjax.data.benchmarks import reading, scores
+from rewardjax.data.benchmarks import judging, reading, scores
 from rewardjax.diagnostics.benchmarks import arrays
 from rewardjax.rewards import steps
 from rewardjax.training.logging import write_atomically
@@ -69,7 +71,7 @@ def _function(path: str):
     inspect.signature(scorer).bind([], [], meta=[])
   except (ImportError, AttributeError, ValueError, TypeError) as error:
     raise ValueError(
-        "--scorer must be package.module:function, called as "
+        "--scorer and --judge must be package.module:function, called as "
         f"function(prompts, completions, meta=...), got {path!r}: {error}."
     ) from error
   return scorer
@@ -80,6 +82,24 @@ def _rows(options: Options):
   return reading.distinct_ids(
       row for path in options.files for row in read(path)
   )
+
+
+def _asked(options: Options):
+  """What the scorer is given: rows, or the votes on them."""
+  rows = _rows(options)
+  if options.judge:
+    return judging.ballots(rows, num_votes=options.votes)
+  return rows
+
+
+def _tables(options: Options, rows) -> arrays.Tables:
+  if options.judge:
+    sizes = [len(row.texts) for row in _rows(options)]
+    return evaluate_judges.tables(options, rows, sizes)
+  if options.by_step:
+    with jax.enable_x64(True):
+      rows = [_whole(row, options.by_step) for row in rows]
+  return options.tables()(rows)
 
 
 def check_alone(options: Options, scorer) -> None:
@@ -117,7 +137,7 @@ def _resume(options: Options, workdir: pathlib.Path) -> None:
       "benchmark": options.benchmark,
       "data": [str(pathlib.Path(x).resolve()) for x in options.files],
       "sizes": [pathlib.Path(x).stat().st_size for x in options.files],
-      "scorer": options.scorer,
+      "scorer": options.asked,
       "columns": list(options.columns),
       "by_step": bool(options.by_step),  # how, is decided by the tables
   }
@@ -152,23 +172,22 @@ def evaluate(
 
   options.check()
   workdir = pathlib.Path(workdir)
-  scorer = load_scorer(options.scorer)
+  scorer = load_scorer(options.scorer or options.judge)
   total = sum(reading.count(path) for path in options.files)
   _resume(options, workdir)
   done = workdir / "scores.jsonl"
-  if options.tolerance >= 0 and not done.exists():
+  if options.judge:
+    scorer = judging.as_scorer(scorer, seed=options.seed)
+  elif options.tolerance >= 0 and not done.exists():
     check_alone(options, scorer)
   found = scores.score_rows(
-      scorer, _rows(options), done, batch_size=options.batch_size
+      scorer, _asked(options), done, batch_size=options.batch_size
   )
   bar = dict(desc=options.benchmark, unit="row", total=total, disable=not show)
   rows = list(tqdm.tqdm(found, **bar))
   if not rows:
     raise ValueError(f"{options.files[0]}: no row.")
-  if options.by_step:
-    with jax.enable_x64(True):
-      rows = [_whole(row, options.by_step) for row in rows]
-  tables = options.tables()(rows)
+  tables = _tables(options, rows)
   evaluate_report.publish(options, workdir, tables, len(rows), show=show)
   return tables
 

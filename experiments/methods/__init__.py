@@ -11,6 +11,8 @@ from experiments.methods import (
     learned_rewards_in_rl,
     noise,
     policy_objectives,
+    process_rewards,
+    reward_benchmarks,
     rewards,
 )
 from experiments.methods.row import Method
@@ -25,4 +27,6 @@ METHODS: tuple[Method, ...] = (
     *noise.METHODS,
     *data.METHODS,
     *learned_rewards_in_rl.METHODS,
+    *process_rewards.METHODS,
+    *reward_benchmarks.METHODS,
 )

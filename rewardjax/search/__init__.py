@@ -3,6 +3,7 @@
 from rewardjax.search import (
     beam,
     compression,
+    curves,
     guided,
     mcts,
     monte_carlo,
@@ -17,6 +18,7 @@ from rewardjax.search import (
 __all__ = [
     "beam",
     "compression",
+    "curves",
     "guided",
     "mcts",
     "monte_carlo",

@@ -84,6 +84,20 @@ def test_a_language_that_loses_more_has_a_gap():
   assert alone["overall"]["M-RewardBench"] == {"score": 0.5, "inconsistency": 0}
 
 
+def test_rows_of_no_section_score_the_mean_of_their_subsets():
+  """The translation task of M-RewardBench has no sections."""
+  rows = [
+      row._replace(id=f"{i}", group="deu-eng", subset=subset)
+      for i, (subset, row) in enumerate([
+          ("easy", pair("easy", *WIN)),
+          ("easy", pair("easy", *WIN)),
+          ("hard", pair("hard", *LOSS)),
+      ])
+  ]
+  table = pairs.m_rewardbench(rows)["languages"]["deu-eng"]
+  assert table == {"score": 0.5, "easy": 1, "hard": 0, "rows": 3}
+
+
 def test_vl_rewardbench_by_hand():
   rows = [
       pair("vlfeedback", *WIN),

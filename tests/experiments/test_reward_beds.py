@@ -157,8 +157,8 @@ def test_a_judge_learns_the_direction_of_right_steps():
       KEY, 300, num_steps=4, num_features=3, signal=2.0
   )
   judge = steps.fit_judge(
-      KEY, chains.features, chains.right.astype(float),
-      jnp.ones((300, 4), bool),
+      KEY,
+      (chains.features, chains.right.astype(float), jnp.ones((300, 4), bool)),
       num_steps=100, batch_size=32, learning_rate=0.1,
   )
   said = judge(chains.features) > 0

@@ -43,3 +43,15 @@ def nothing(prompts, completions, **columns):
 
 def takes_no_meta(prompts, completions):
   return [0.0] * len(prompts)
+
+
+def longest(prompts, answers, meta):
+  """A judge: the longest answer; none of two equal ones."""
+  del prompts, meta
+  best = []
+  for shown in answers:
+    sizes = sorted(map(len, shown))
+    known = sizes[-1] > sizes[-2]
+    best.append(max(range(len(shown)), key=lambda i: len(shown[i])) if known
+                else None)
+  return best

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from rewardjax.core.masking import Mean
 from rewardjax.core.random import split_named
@@ -117,38 +117,36 @@ class Judge(NamedTuple):
     return features @ self.weights + self.bias
 
 
+def step_loss(judge: Judge, batch, key) -> Mean:
+  """`process.prm_loss` of features, targets and mask."""
+  del key
+  features, targets, mask = batch
+  return Mean.of(process.prm_loss(judge(features), targets, mask), mask)
+
+
 def fit_judge(
     key: Key[Array, ""],
-    features: Float[Array, "N K D"],
-    targets: Float[Array, "N K"],
-    mask: Bool[Array, "N K"],
+    data: PyTree,
     *,
     num_steps: int,
     batch_size: int,
     learning_rate: float,
+    loss: fitting.Loss = step_loss,
 ) -> Judge:
-  """A judge fitted to labels of steps, from zero.
+  """A judge fitted from zero.
 
   Args:
     key: consumed.
-    features: of the steps.
-    targets: hard or soft labels.
-    mask: True for steps with a label.
+    data: of N chains, features `[N, K, D]` first; what `loss` reads.
     num_steps: of Adam.
     batch_size: chains a step.
     learning_rate: of Adam.
+    loss: `(judge, rows of data, key) -> Mean`; the default takes soft or hard
+      labels `[N, K]` and a mask, True for steps with a label.
   """
-
-  def loss(judge, batch, key):
-    del key
-    features, targets, mask = batch
-    losses = process.prm_loss(judge(features), targets, mask)
-    return Mean.of(losses, mask)
-
-  start = Judge(jnp.zeros(features.shape[-1]), jnp.zeros(()))
-  fitted = fitting.fit(
-      key, start, loss, (features, targets, mask),
+  start = Judge(jnp.zeros(data[0].shape[-1]), jnp.zeros(()))
+  return fitting.fit(
+      key, start, loss, data,
       optimizer=optax.adam(learning_rate),
       num_steps=num_steps, batch_size=batch_size,
-  )
-  return fitted.params
+  ).params

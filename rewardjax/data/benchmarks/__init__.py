@@ -4,6 +4,22 @@ One reader per schema, `path -> Iterator[EvalRow]`. Files are JSON lines or
 Parquet and are streamed: none has to fit into memory.
 """
 
-from rewardjax.data.benchmarks import chains, lists, pairs, reading, scores
+from rewardjax.data.benchmarks import (
+    chains,
+    judging,
+    lists,
+    pairs,
+    probes,
+    reading,
+    scores,
+)
 
-__all__ = ["chains", "lists", "pairs", "reading", "scores"]
+__all__ = [
+    "chains",
+    "judging",
+    "lists",
+    "pairs",
+    "probes",
+    "reading",
+    "scores",
+]

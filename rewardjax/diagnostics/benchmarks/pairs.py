@@ -99,7 +99,8 @@ def m_rewardbench(
   of their results row by row (wrong, right, tied), both 0 / 1 for the
   reference itself and absent without it. The score is the mean over the
   other languages; "inconsistency" the standard deviation of a row's result
-  over languages, averaged.
+  over languages, averaged. A language without a row of any section scores
+  the mean of its subsets.
 
   References:
     "M-RewardBench: Evaluating Reward Models in Multilingual Settings".
@@ -112,7 +113,8 @@ def m_rewardbench(
     classes = np.where(credit == 0.5, 2, credit).astype(np.int32)
     results[name] = dict(zip(map(key, found), classes))
     subsets = arrays.means(credit == 1, [row.subset for row in found])
-    parts = _sections(subsets)
+    # Rows of the translation task belong to no section.
+    parts = _sections(subsets) or {k: x["score"] for k, x in subsets.items()}
     table[name] = {"score": arrays.mean(parts), **parts, "rows": len(found)}
   for name, row in table.items():
     if reference in table:
