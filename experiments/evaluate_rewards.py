@@ -71,7 +71,7 @@ def _function(path: str):
     inspect.signature(scorer).bind([], [], meta=[])
   except (ImportError, AttributeError, ValueError, TypeError) as error:
     raise ValueError(
-        "--scorer and --judge must be package.module:function, called as "
+        "a scorer must be package.module:function, called as "
         f"function(prompts, completions, meta=...), got {path!r}: {error}."
     ) from error
   return scorer

@@ -116,7 +116,7 @@ def test_everything_is_written_and_mistakes_are_named(data, tmp_path):
   page = (tmp_path / "report.html").read_text()
   for title in found.tables:
     assert f"<h2>{title}</h2>" in page
-  with pytest.raises(ValueError, match="--scorer must be package.module"):
+  with pytest.raises(ValueError, match="a scorer must be package.module"):
     audit_reward_model.run("nothing:here", tmp_path, **options)
   with pytest.raises(ValueError, match="must give one finite number"):
     audit(lambda p, c, meta: [np.nan] * len(c), data)
