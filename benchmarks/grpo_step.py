@@ -303,15 +303,10 @@ def parse(argv):
 
 def main(argv: list[str] | None = None) -> None:
   options = parse(argv)
-  if options.peer and not options.peer_python:
-    raise SystemExit(peer.HOW)
-  if options.cores:  # before jax starts its threads
-    cores = sorted(os.sched_getaffinity(0))[: options.cores]
-    os.sched_setaffinity(0, cores)
+  peer.prepare(options)
   if options.devices:
     jax.config.update("jax_num_cpu_devices", options.devices)
-  if options.peer and jax.default_backend() != "cpu":
-    raise SystemExit(peer.CPU_ONLY)
+  peer.require_cpu(options)
   name = "test" if options.tiny else options.model
   batch = Batch(
       options.prompts,

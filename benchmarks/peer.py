@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
+
 VARIABLE = "REWARDJAX_PEER_PYTHON"
 SCRIPT = pathlib.Path(__file__).parent / "peers" / "trl_grpo.py"
 HOW = f"""\
@@ -25,6 +27,28 @@ CPU_ONLY = """\
 does not set up. Set JAX_PLATFORMS=cpu."""
 # At least, and the aim: times TRL's tokens per second, on two cores.
 TARGETS = {"tiny": (2.0, 3.0), "smollm2": (1.5, 2.0)}
+
+
+def prepare(options) -> None:
+  """Before jax starts its threads: both sides get the same processors.
+
+  Args:
+    options: of a command with --peer, --peer_python and --cores.
+
+  Raises:
+    SystemExit: if a peer is asked for and there is none.
+  """
+  if options.peer and not options.peer_python:
+    raise SystemExit(HOW)
+  if options.cores:
+    cores = sorted(os.sched_getaffinity(0))[: options.cores]
+    os.sched_setaffinity(0, cores)
+
+
+def require_cpu(options) -> None:
+  """Ends the command where a peer would be compared on an accelerator."""
+  if options.peer and jax.default_backend() != "cpu":
+    raise SystemExit(CPU_ONLY)
 
 
 class Times(NamedTuple):

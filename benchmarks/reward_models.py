@@ -242,14 +242,9 @@ def parse(argv):
 
 def main(argv: list[str] | None = None) -> None:
   options = parse(argv)
-  if options.peer and not options.peer_python:
-    raise SystemExit(peer.HOW)
-  if options.cores:  # before jax starts its threads
-    cores = sorted(os.sched_getaffinity(0))[: options.cores]
-    os.sched_setaffinity(0, cores)
+  peer.prepare(options)
+  peer.require_cpu(options)
   if options.peer:
-    if jax.default_backend() != "cpu":
-      raise SystemExit(peer.CPU_ONLY)
     compare(options)
     return
   if options.part in (None, "ensembles"):

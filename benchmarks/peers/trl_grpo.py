@@ -32,6 +32,23 @@ def make_tokenizer(vocab_size: int) -> transformers.PreTrainedTokenizerFast:
   )
 
 
+def make_llama_config(spec: dict, **options) -> transformers.LlamaConfig:
+  """Sizes as the workload has them."""
+  fields = spec["fields"]
+  return transformers.LlamaConfig(
+      vocab_size=fields["vocab_size"],
+      hidden_size=fields["width"],
+      intermediate_size=fields["mlp_width"],
+      num_hidden_layers=fields["num_layers"],
+      num_attention_heads=fields["num_heads"],
+      num_key_value_heads=fields.get("num_kv_heads") or fields["num_heads"],
+      rms_norm_eps=spec["norm_epsilon"],
+      rope_parameters=dict(rope_type="default", rope_theta=spec["rope_base"]),
+      attn_implementation="sdpa",
+      **options,
+  )
+
+
 def make_model(spec: dict) -> transformers.PreTrainedModel:
   """The model of the file, or a random Llama model of the given sizes."""
   if spec["gguf"]:
@@ -45,19 +62,8 @@ def make_model(spec: dict) -> transformers.PreTrainedModel:
     # Its weights are float32 now; the trainer refuses what says otherwise.
     model.is_quantized, model.hf_quantizer = False, None
   else:
-    fields = spec["fields"]
-    config = transformers.LlamaConfig(
-        vocab_size=fields["vocab_size"],
-        hidden_size=fields["width"],
-        intermediate_size=fields["mlp_width"],
-        num_hidden_layers=fields["num_layers"],
-        num_attention_heads=fields["num_heads"],
-        num_key_value_heads=fields.get("num_kv_heads") or fields["num_heads"],
-        rms_norm_eps=spec["norm_epsilon"],
-        rope_parameters=dict(rope_type="default", rope_theta=spec["rope_base"]),
-        tie_word_embeddings=fields.get("tied", True),
-        attn_implementation="sdpa",
-    )
+    tied = spec["fields"].get("tied", True)
+    config = make_llama_config(spec, tie_word_embeddings=tied)
     model = transformers.LlamaForCausalLM(config)
   # Else its own end would stop samples early.
   model.config.eos_token_id = model.generation_config.eos_token_id = None

@@ -14,25 +14,12 @@ import torch
 import transformers
 import trl
 from datasets import Dataset
-from trl_grpo import Orders, make_tokenizer
+from trl_grpo import Orders, make_llama_config, make_tokenizer
 
 
 def make_model(spec: dict) -> transformers.PreTrainedModel:
   """A random Llama model of the given sizes with one linear output."""
-  fields = spec["fields"]
-  config = transformers.LlamaConfig(
-      vocab_size=fields["vocab_size"],
-      hidden_size=fields["width"],
-      intermediate_size=fields["mlp_width"],
-      num_hidden_layers=fields["num_layers"],
-      num_attention_heads=fields["num_heads"],
-      num_key_value_heads=fields.get("num_kv_heads") or fields["num_heads"],
-      rms_norm_eps=spec["norm_epsilon"],
-      rope_parameters=dict(rope_type="default", rope_theta=spec["rope_base"]),
-      num_labels=1,
-      pad_token_id=0,
-      attn_implementation="sdpa",
-  )
+  config = make_llama_config(spec, num_labels=1, pad_token_id=0)
   return transformers.LlamaForSequenceClassification(config)
 
 
