@@ -14,6 +14,7 @@ ROOMS = (
     "core",
     "data",
     "diagnostics",
+    "diffusion",
     "environments",
     "models",
     "noise",

@@ -80,7 +80,7 @@ METHODS = (
         differs=(
             "The formula of the penalty is our reading. In the study short "
             "answers are easy because they keep the form asked for, which is "
-            "paid."
+            "paid. Multimodal benchmarks need their models."
         ),
     ),
     Method(
@@ -186,8 +186,13 @@ METHODS = (
             "and the policy gradient over steps is unbiased."
         ),
         differs=(
-            "Paths of eight points past one disc. Closed-loop driving needs "
-            "its simulator."
+            "Paths of eight points past one disc. Choosing by the learned "
+            "score is best; training on it with a weak anchor to recorded "
+            "paths runs away from all that the evaluator has seen and is "
+            "truly far worse, and training on the rule, which does not see "
+            "progress, stops the car. A first version without a cost for "
+            "sudden changes hid this, since its progress had no bound. "
+            "Closed-loop driving needs its simulator."
         ),
     ),
     Method(
@@ -220,8 +225,12 @@ METHODS = (
         differs=(
             "One threshold for all; when no percentile is configured the "
             "public code leaves it undefined. Goals by guided decoding are "
-            "`search.guided` with the cosine as reward. Mathematics and the "
-            "steering of large models need large models."
+            "`search.guided` with the cosine as reward. In the study prefixes "
+            "are told apart far better, the filter takes more than half of "
+            "wrong sequences and the vote gains; the lowest cosine gains a "
+            "little less than asked, since without the contrast it is already "
+            "close to perfect there. Mathematics and the steering of large "
+            "models need large models."
         ),
     ),
     Method(
@@ -253,7 +262,10 @@ METHODS = (
         ),
         differs=(
             "Texts of ten tokens stand for music, counts of tokens for "
-            "embeddings. Human raters and listening are beyond it."
+            "embeddings. With stages of 150 steps all three policies won "
+            "always, so stages are short; users' preferences from the start "
+            "then win as often as after the designed rewards, a hair more. "
+            "Human raters and listening are beyond it."
         ),
     ),
     Method(

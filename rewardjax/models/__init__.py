@@ -1,6 +1,7 @@
 """Small flax.linen networks; the only room that knows the network library."""
 
 from rewardjax.models import (
+    denoisers,
     flow,
     heads,
     incremental,
@@ -9,12 +10,14 @@ from rewardjax.models import (
     lora,
     pooling,
     pretrained,
+    scenes,
     set_encoder,
     stacking,
     transformer,
 )
 
 __all__ = [
+    "denoisers",
     "flow",
     "heads",
     "incremental",
@@ -23,6 +26,7 @@ __all__ = [
     "lora",
     "pooling",
     "pretrained",
+    "scenes",
     "set_encoder",
     "stacking",
     "transformer",
