@@ -189,6 +189,9 @@ METHODS = (
             "Inference-time probing is reconstructed: one centroid for each "
             "dimension. Balanced accuracy is told beside the benchmark's own, "
             "which naming the majority nearly reaches on some dimensions. "
+            "In the study probes do not foretell best-of-n, and rather "
+            "point the other way; its models are taught sums of attributes "
+            "and have four features. "
             "No command: probing needs features, see "
             "docs/evaluating_rewards.md."
         ),
