@@ -1,6 +1,7 @@
 """Small flax.linen networks; the only room that knows the network library."""
 
 from rewardjax.models import (
+    experts,
     flow,
     heads,
     incremental,
@@ -15,6 +16,7 @@ from rewardjax.models import (
 )
 
 __all__ = [
+    "experts",
     "flow",
     "heads",
     "incremental",
