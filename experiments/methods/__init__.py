@@ -8,6 +8,7 @@ from experiments.methods import (
     baselines,
     credit,
     data,
+    learned_pairs,
     noise,
     policy_objectives,
     rewards,
@@ -23,4 +24,5 @@ METHODS: tuple[Method, ...] = (
     *credit.METHODS,
     *noise.METHODS,
     *data.METHODS,
+    *learned_pairs.METHODS,
 )
