@@ -98,7 +98,12 @@ METHODS = (
         differs=(
             "No code was released: the schedule of the share kept and the "
             "order of the curriculum (mean margin of both, largest first) are "
-            "ours. Noise is symmetric and its rate is told."
+            "ours, and the order does harm: once batches are sorted by "
+            "margin, the last ones hold little but wrong labels, of which "
+            "each batch still keeps its share. Peers that select from "
+            "shuffled batches do what the paper says, and no better than a "
+            "model that selects for itself. Noise is symmetric and its rate "
+            "is told."
         ),
     ),
     Method(
