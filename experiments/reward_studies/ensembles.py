@@ -130,7 +130,7 @@ def rm_ensembles(
   ]
   x = np.log2(sizes)
   return Study(
-      "Ensembles against over-optimisation: true reward of best-of-n",
+      "Ensembles against over-optimisation: best-of-n",
       f"The single model ends at least {falls:g} below its peak, worst case "
       f"and mean - k variance at most {holds:g}; at the largest n worst case "
       "> mean > single",

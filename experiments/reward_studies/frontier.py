@@ -86,7 +86,10 @@ class Frontier(NamedTuple):
     for axes, (title, curves) in zip(grid, self.panels.items()):
       self._panel(axes, title, curves)
     grid[0].set_ylabel("reward, in std of the reference")
-    grid[-1].legend(fontsize=7, frameon=False)
+    grid[-1].legend(
+        fontsize=7, frameon=False, title="solid: true reward\ndashed: proxy",
+        title_fontsize=7,
+    )
     return figure
 
   def _panel(self, axes, title, curves):
@@ -214,6 +217,11 @@ def _report(true, seen, kls, falls) -> Study:
           mean_row(f"{how}, {name}", "proxy at the largest KL",
                    seen[how][name][:, -1]),
       ]
+      if name != "single":
+        gained = x[:, -1] - by_rule["single"][:, -1]
+        rows.append(
+            mean_row(f"{how}, {name}", "there, over single", gained)
+        )
   curves = lambda how: Curves(
       kls[how], true[how], "KL to the start, nats", "true reward"
   )

@@ -100,7 +100,7 @@ def rm_consistency(
   plain = {k: np.mean(x) for k, x in found["plain"].items()}
   passed = plain["random answers"] - plain["C_res"] >= gap
   return Study(
-      "Reward consistency: alike instructions, different answers",
+      "Consistency: alike instructions, different answers",
       f"Accuracy against random answers is at least {gap:g} above C_res",
       bool(passed),
       [
