@@ -1,8 +1,9 @@
 """A study: what was measured, the criterion it met or not, and its files."""
 
 import pathlib
+import shutil
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -35,6 +36,13 @@ class Maps(NamedTuple):
   high: float
 
 
+class Drawn(Protocol):
+  """A figure that draws itself; it has no row in the history."""
+
+  def draw(self):
+    """A figure of matplotlib."""
+
+
 class Study(NamedTuple):
   """What a study found."""
 
@@ -42,7 +50,7 @@ class Study(NamedTuple):
   criterion: str
   passed: bool
   rows: list[results.Row]
-  figures: Mapping[str, Curves | Maps]
+  figures: Mapping[str, Curves | Maps | Drawn]
   note: str = NOTE
 
 
@@ -114,7 +122,8 @@ def publish(
 
   Args:
     study: what was found.
-    config: the fields that the run was given; `slug` names the result.
+    config: the fields that the run was given; `slug` names the result,
+      `keep_figures` the figures that are kept beside it.
     run_dir: for config.json, metrics.jsonl, report.html and figures.
     command: what writes the result again.
     results_dir: where the result is kept for the docs; None keeps none.
@@ -131,10 +140,7 @@ def publish(
       ["run", "metric", "mean", "95 % interval", "n"],
       [[r.name, r.metric, r.mean, _interval(r), r.n] for r in study.rows],
   )
-  drawn = {
-      name: draw_maps(x) if isinstance(x, Maps) else draw_curves(x)
-      for name, x in study.figures.items()
-  }
+  drawn = {name: _draw(x) for name, x in study.figures.items()}
   text = f"Criterion: {study.criterion}.\n\nResult: {verdict}.\n\n{study.note}"
   section = report.Section("What was found", text, table, drawn)
   report.write_report(run_dir / "report.html", study.title, [section])
@@ -151,6 +157,16 @@ def publish(
         note=study.note,
         folder=results_dir,
     )
+    for name in config.get("keep_figures", ()):
+      kept = pathlib.Path(results_dir).parent / "figures" / f"{name}.png"
+      kept.parent.mkdir(exist_ok=True)
+      shutil.copyfile(run_dir / "figures" / kept.name, kept)
+
+
+def _draw(figure):
+  if isinstance(figure, Maps):
+    return draw_maps(figure)
+  return draw_curves(figure) if isinstance(figure, Curves) else figure.draw()
 
 
 def _interval(row: results.Row) -> str:
@@ -160,7 +176,7 @@ def _interval(row: results.Row) -> str:
 def _history(study: Study):
   """A row of means for each step of each figure; final numbers last."""
   for name, curves in study.figures.items():
-    if isinstance(curves, Maps):
+    if not isinstance(curves, Curves):
       continue
     means = {k: np.mean(y, axis=0) for k, y in curves.lines.items()}
     for i, x in enumerate(curves.x):

@@ -8,6 +8,7 @@ from experiments.methods import (
     baselines,
     credit,
     data,
+    learned_pairs,
     learned_rewards_in_rl,
     noise,
     policy_objectives,
@@ -29,4 +30,5 @@ METHODS: tuple[Method, ...] = (
     *learned_rewards_in_rl.METHODS,
     *process_rewards.METHODS,
     *reward_benchmarks.METHODS,
+    *learned_pairs.METHODS,
 )

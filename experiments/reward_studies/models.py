@@ -33,6 +33,29 @@ def scorer(
   )
 
 
+def in_two_stages(train, read, keys: Array) -> PyTree:
+  """read(key, train(key)) for every key, compiled once.
+
+  Training is many small steps, side by side in one `vmap`; what follows is
+  few large products, which are fastest one run after the other.
+
+  Args:
+    train: from a key to what was learned.
+    read: from a key and what was learned to what is measured.
+    keys: one per run.
+
+  Returns:
+    NumPy arrays with a first axis of runs.
+  """
+
+  @jax.jit
+  def both(keys):
+    learned = jax.vmap(train)(keys)
+    return jax.lax.map(lambda inputs: read(*inputs), (keys, learned))
+
+  return jax.device_get(both(keys))
+
+
 def pair_loss(apply: Callable[..., Array], **fields):
   """Loss for `fitting.fit` on rows with `chosen`, `rejected` and more.
 

@@ -46,6 +46,43 @@ def cohen_kappa(
   return jnp.where(agreed == 1, 1.0, beyond)
 
 
+def rank_agreement(
+    members: Float[Array, "*batch N M"],
+    mask: Bool[Array, "*batch N"] | None = None,
+) -> Float[Array, "*batch"]:
+  """Mean Spearman correlation of all pairs of M scorers.
+
+  Members of an ensemble that agree on ordinary examples may still part on
+  those that optimisation finds, where disagreement is what protects: measure
+  it on both.
+
+  Args:
+    members: scores, the last axis one scorer each.
+    mask: True for real examples; None means all.
+
+  Returns:
+    In [-1, 1]; NaN where a member is constant.
+
+  Gradient: none.
+
+  Raises:
+    ValueError: if there are fewer than two members, or shapes differ.
+
+  References:
+    Eisenstein et al., "Helping or Herding? Reward Model Ensembles Mitigate
+      but do not Eliminate Reward Hacking", 2023, arXiv:2312.09244.
+  """
+  where = "rank_agreement"
+  checks.same_shape(where, examples=members[..., 0], mask=mask)
+  size = members.shape[-1]
+  checks.at_least(where, 2, members=size)
+  columns = jnp.moveaxis(members, -1, 0)
+  pairs = [(i, j) for i in range(size) for j in range(i)]
+  first, second = (columns[jnp.asarray(x)] for x in zip(*pairs))
+  pair = lambda a, b: statistics.spearman(a, b, mask)
+  return jnp.mean(jax.vmap(pair)(first, second), axis=0)
+
+
 def auroc(
     scores: Float[Array, "*batch N"],
     labels: Bool[Array, "*batch N"],

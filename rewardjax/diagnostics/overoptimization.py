@@ -78,6 +78,45 @@ def _selection(below, not_above, count, n, dtype):
   return jnp.where(ties > 1, (high - low) / ties, alone)
 
 
+def transferred_gains(
+    members: Float[Array, "*batch N M"],
+    size: Int[Array, ""],
+    mask: Bool[Array, "*batch N"] | None = None,
+) -> Float[Array, "*batch M M"]:
+  """What member j thinks of best-of-n by member i, over its mean.
+
+  The diagonal is what each promises itself. A column far below it off the
+  diagonal: gains that the others do not see; as high as it: errors that all
+  share.
+
+  Args:
+    members: scores of M reward models on N samples, standardised.
+    size: n.
+    mask: True for valid samples.
+
+  Returns:
+    [i, j], reward units of j; NaN where a row has fewer than n samples.
+
+  Gradient: flows through the scores of j; the choice is held.
+
+  Raises:
+    ValueError: if shapes differ.
+
+  References:
+    Eisenstein et al., "Helping or Herding?", 2023, arXiv:2312.09244.
+  """
+  checks.same_shape("transferred_gains", samples=members[..., 0], mask=mask)
+  columns = jnp.moveaxis(members, -1, 0)
+  sizes = jnp.stack([size, jnp.ones_like(size)])
+
+  def one(proxy, gold):
+    curve = best_of_n_curve(proxy, gold, sizes, mask)
+    return curve[..., 0] - curve[..., 1]
+
+  by_gold = jax.vmap(one, (None, 0), out_axes=-1)
+  return jax.vmap(by_gold, (0, None), out_axes=-2)(columns, columns)
+
+
 def best_of_n_kl(sizes: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
   """log n - (n - 1) / n: KL of best-of-n from its base, in nats.
 

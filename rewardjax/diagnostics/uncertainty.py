@@ -2,10 +2,12 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rewardjax.core import checks, masking
+from rewardjax.types import Scalar
 
 
 def inference_distance(
@@ -63,3 +65,46 @@ def _joined(near):
   for _ in range(max(1, math.ceil(math.log2(near.shape[0])))):
     near = jnp.any(near[:, :, None] & near[None, :, :], axis=1)
   return near
+
+
+def difference_variance(
+    kernel: Float[Array, "N N"],
+    pairs: Int[Array, "P 2"],
+    *,
+    noise: Scalar,
+) -> Float[Array, "N N"]:
+  """Var[r_i - r_j] of a Gaussian process, given noisy differences of pairs.
+
+  The full Bayesian twin of `inference_distance`: what items share is in the
+  kernel instead of in edges. It depends on which pairs are compared, never on
+  the outcome.
+
+  Args:
+    kernel: prior covariance of the rewards of N answers.
+    pairs: answers compared.
+    noise: variance of one comparison, positive; pi^2 / 3 of a logistic one.
+
+  Returns:
+    Symmetric, 0 on the diagonal.
+
+  Gradient: flows through `kernel`.
+
+  Raises:
+    ValueError: if `noise` is not positive.
+
+  References:
+    Qiu et al., "Reward Generalization in RLHF: A Topological Perspective",
+      2024, arXiv:2402.10184.
+  """
+  checks.within("difference_variance", 0.0, low_open=True, noise=noise)
+  seen = kernel[:, pairs[:, 0]] - kernel[:, pairs[:, 1]]  # [N, P]
+  among = seen[pairs[:, 0]] - seen[pairs[:, 1]]
+  among = among + noise * jnp.eye(pairs.shape[0], dtype=kernel.dtype)
+  factor = jnp.linalg.cholesky(among)
+  whitened = jax.scipy.linalg.solve_triangular(factor, seen.T, lower=True)
+  left = kernel - jnp.matmul(
+      whitened.T, whitened, precision=jax.lax.Precision.HIGHEST
+  )
+  own = jnp.diagonal(left)
+  spread = own[:, None] + own[None, :] - left - left.T
+  return jnp.maximum(spread, 0.0)

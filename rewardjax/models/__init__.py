@@ -2,6 +2,7 @@
 
 from rewardjax.models import (
     denoisers,
+    experts,
     flow,
     heads,
     incremental,
@@ -18,6 +19,7 @@ from rewardjax.models import (
 
 __all__ = [
     "denoisers",
+    "experts",
     "flow",
     "heads",
     "incremental",

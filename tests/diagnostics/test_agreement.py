@@ -118,3 +118,16 @@ def test_names_bad_arguments(no_jaxtyping):
     agreement.norm_gini(jnp.ones(2), jnp.ones(3))
   with pytest.raises(ValueError, match=r"spearman: .*'y': \(3,\)"):
     statistics.spearman(jnp.ones(2), jnp.ones(3))
+
+
+def test_rank_agreement_is_the_mean_over_pairs_of_members():
+  x = np.array([[1.0, 10.0, 4.0], [2.0, 20.0, 3.0], [3.0, 40.0, 2.0],
+                [4.0, 30.0, 1.0], [np.nan, np.nan, np.nan]])
+  mask = jnp.arange(5) < 4
+  actual = agreement.rank_agreement(jnp.asarray(x), mask)
+  # Ranks 0123, 0132, 3210: correlations .8, -1 and -.8.
+  np.testing.assert_allclose(actual, (0.8 - 1 - 0.8) / 3, rtol=1e-5)
+  same = agreement.rank_agreement(jnp.asarray(x[:4, :1] ** [1, 3]))
+  np.testing.assert_allclose(same, 1, rtol=1e-6)
+  with pytest.raises(ValueError, match="members must be in"):
+    agreement.rank_agreement(jnp.ones((4, 1)))

@@ -104,3 +104,16 @@ def test_kl_of_best_of_n_is_that_of_the_order_statistic():
 def test_names_bad_arguments(no_jaxtyping):
   with pytest.raises(ValueError, match="best_of_n_curve: .*'gold': \\(3,\\)"):
     overoptimization.best_of_n_curve(jnp.ones(4), jnp.ones(3), SIZES)
+
+
+def test_transferred_gains_by_enumeration():
+  scores = np.array([[0.0, 3.0], [1.0, 0.0], [2.0, 1.0], [5.0, 2.0]])
+  padded = jnp.concatenate([jnp.asarray(scores), jnp.full((1, 2), jnp.nan)])
+  actual = overoptimization.transferred_gains(
+      padded, jnp.asarray(2), jnp.arange(5) < 4
+  )
+  subsets = list(itertools.combinations(range(4), 2))
+  for i, j in itertools.product(range(2), range(2)):
+    best = [max(s, key=lambda k: scores[k, i]) for s in subsets]
+    expected = np.mean([scores[k, j] for k in best]) - scores[:, j].mean()
+    np.testing.assert_allclose(actual[i, j], expected, rtol=1e-5)

@@ -85,3 +85,32 @@ def test_names_bad_arguments(no_jaxtyping):
     distance([[0, 1], [1, 2]], [1.0], 3)
   with pytest.raises(ValueError, match="num_nodes must be in"):
     distance([[0, 1]], [1.0], 0)
+
+
+def test_the_gaussian_process_is_the_network_on_its_graph():
+  # A tree of increments is a graph of resistances: Var[r_i - r_j] of a walk
+  # of independent steps, with more comparisons in parallel.
+  steps = np.array([0.5, 1.0, 2.0])
+  at = np.concatenate([[0.0], np.cumsum(steps)])
+  kernel = jnp.asarray(np.minimum(at[:, None], at[None]))
+  pairs = jnp.array([[0, 2], [3, 1], [0, 2]])
+  actual = uncertainty.difference_variance(kernel, pairs, noise=0.7)
+  edges = jnp.array([[0, 1], [1, 2], [2, 3], [0, 2], [3, 1], [0, 2]])
+  resistances = jnp.asarray([*steps, 0.7, 0.7, 0.7])
+  expected = uncertainty.inference_distance(edges, resistances, num_nodes=4)
+  np.testing.assert_allclose(actual, expected, atol=1e-4)
+
+
+def test_comparisons_never_raise_the_variance_and_noise_must_be_positive():
+  x = jax.random.normal(jax.random.key(0), (6, 4))
+  kernel = x @ x.T
+  prior = jnp.diagonal(kernel)
+  prior = prior[:, None] + prior[None, :] - 2 * kernel
+  pairs = jnp.array([[0, 1], [2, 3]])
+  left = uncertainty.difference_variance(kernel, pairs, noise=0.5)
+  assert np.all(left <= prior + 1e-4)
+  want = prior[0, 1] * 0.5 / (prior[0, 1] + 0.5)
+  one = uncertainty.difference_variance(kernel, pairs[:1], noise=0.5)
+  np.testing.assert_allclose(one[0, 1], want, rtol=1e-4)
+  with pytest.raises(ValueError, match="noise must be"):
+    uncertainty.difference_variance(kernel, pairs, noise=0.0)
