@@ -242,30 +242,34 @@ def gen_drive(
     data = recorded(keys["data"], num_recorded)
     base = _learn_to_drive(keys["drive"], generator, data, driving)
     learned = _learn_to_judge(keys["judge"], generator, base, **judging)
-    discs = _repeat(draw_discs(keys["discs"], (num_test,)), 16)
-    sample = lambda params: generator.chain(keys["test"], params, discs)[1]
-    paths = sample(base)
-    out = {
-        "sample": _measure(paths, discs),
-        "best of 16, learned": _choose(paths, discs, learned(paths, discs)),
-        "best of 16, rule": _choose(paths, discs, rule(paths, discs)),
-    }
     score = lambda by_rule, paths, discs: jnp.where(
         by_rule, rule(paths, discs), learned(paths, discs)
     )
-
-    def tune(by_rule, anchor):
-      return _measure(sample(_reinforce(
-          keys["learn"], generator, base, data,
-          functools.partial(score, by_rule), anchor=anchor, **reinforcing,
-      )), discs)
-
+    tune = lambda by_rule, anchor: _reinforce(
+        keys["learn"], generator, base, data,
+        functools.partial(score, by_rule), anchor=anchor, **reinforcing,
+    )
     tuned = jax.vmap(tune)(
         jnp.array([False, True, False]),
         jnp.array([anchors[0], anchors[0], anchors[1]]),
     )
+    every = jax.tree.map(
+        lambda x, y: jnp.concatenate([x[None], y]), base, tuned
+    )
+    discs = _repeat(draw_discs(keys["discs"], (num_test,)), 16)
+    paths = jax.vmap(
+        lambda params: generator.chain(keys["test"], params, discs)[1]
+    )(every)
+    plain = jax.vmap(lambda x: _measure(x, discs))(paths)
     names = ("learned", "rule", f"learned, anchor {anchors[1]:g}")
-    return out | {f"tuned, {k}": x for k, x in zip(names, tuned)}
+    return {
+        "sample": plain[0],
+        "best of 16, learned": _choose(
+            paths[0], discs, learned(paths[0], discs)
+        ),
+        "best of 16, rule": _choose(paths[0], discs, rule(paths[0], discs)),
+        **{f"tuned, {k}": x for k, x in zip(names, plain[1:])},
+    }
 
   found = jax.device_get(jax.jit(jax.vmap(run))(seed_keys(seed, num_seeds)))
   reward = {name: np.mean(x[:, 0]) for name, x in found.items()}
