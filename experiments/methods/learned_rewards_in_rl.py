@@ -80,7 +80,8 @@ METHODS = (
         differs=(
             "The formula of the penalty is our reading. In the study short "
             "answers are easy because they keep the form asked for, which is "
-            "paid. Multimodal benchmarks need their models."
+            "paid; without the penalty lengths and accuracy fall by a fifth "
+            "and do not collapse. Multimodal benchmarks need their models."
         ),
     ),
     Method(
