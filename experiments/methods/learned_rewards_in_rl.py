@@ -80,7 +80,8 @@ METHODS = (
         differs=(
             "The formula of the penalty is our reading. In the study short "
             "answers are easy because they keep the form asked for, which is "
-            "paid. Multimodal benchmarks need their models."
+            "paid; without the penalty lengths and accuracy fall by a fifth "
+            "and do not collapse. Multimodal benchmarks need their models."
         ),
     ),
     Method(
@@ -189,9 +190,10 @@ METHODS = (
             "Paths of eight points past one disc. Choosing by the learned "
             "score is best; training on it with a weak anchor to recorded "
             "paths runs away from all that the evaluator has seen and is "
-            "truly far worse, and training on the rule, which does not see "
-            "progress, stops the car. A first version without a cost for "
-            "sudden changes hid this, since its progress had no bound. "
+            "truly far worse; a hundred times the anchor holds it, for a "
+            "small gain with no more collisions. Training on the rule, which "
+            "does not see progress, stops the car. A first version without a "
+            "cost for sudden changes hid this: its progress had no bound. "
             "Closed-loop driving needs its simulator."
         ),
     ),
@@ -294,7 +296,10 @@ METHODS = (
             "loses its beginning, answers lose their ends."
         ),
         differs=(
-            "Bags of five actions stand for answers. Scores have any offset "
+            "Bags of five actions stand for answers. Policies have means of "
+            "one length, or people's wishes could be guessed without a "
+            "reference; the gain of pre-training is then within the intervals "
+            "of the seeds. Scores have any offset "
             "and scale, so normalise advantages. The power law and the large "
             "models' accuracies need their scale."
         ),

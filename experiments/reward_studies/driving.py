@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from experiments.reward_studies.beds import driving as road
 from experiments.studies import NOTE, Study, mean_row, seed_keys
 from rewardjax.core.masking import Mean
 from rewardjax.core.random import split_named
@@ -22,75 +23,17 @@ from rewardjax.models.scenes import SceneEvaluator
 from rewardjax.recipes import denoising
 from rewardjax.reward_models import fitting, pairwise
 
-_STEPS, _SCALE = 8, 4.0
+_SCALE = 4.0
 _PROCESS = samplers.Process(
     schedules.vp(schedules.cosine_alpha_bar), "x0", "ddim", 1.0
 )
 _METRICS = ("true reward", "collisions", "spread")
 
 
-class Disc(NamedTuple):
-  """Where the disc is at first, and how fast it crosses the road."""
-
-  start: Float[Array, "*batch"]
-  speed: Float[Array, "*batch"]
-
-  @property
-  def context(self):
-    """What the generator is told."""
-    return jnp.stack([self.start, 10 * self.speed], axis=-1)
-
-  @property
-  def path(self) -> Float[Array, "*batch T 2"]:
-    """Its places."""
-    k = 1.0 + jnp.arange(_STEPS)
-    k = k.reshape((1,) * self.start.ndim + (-1,))
-    across = self.start[..., None] + self.speed[..., None] * k
-    along = jnp.broadcast_to(5 - 0.1 * k, across.shape)
-    return jnp.stack([along, across], axis=-1)
-
-
-def draw_discs(key, shape) -> Disc:
-  """`key` is consumed."""
-  keys = split_named(key, "start", "speed")
-  within = lambda name, size: jax.random.uniform(
-      keys[name], shape, minval=-size, maxval=size
-  )
-  return Disc(within("start", 1.0), within("speed", 0.15))
-
-
-def recorded(key, count) -> Float[Array, "N T 2"]:
-  """Paths that pass on the left, the right, or go straight, blindly."""
-  keys = split_named(key, "mode", "speed", "noise")
-  mode = jax.random.randint(keys["mode"], (count, 1), -1, 2).astype(float)
-  speed = jax.random.uniform(keys["speed"], (count, 1), minval=0.5, maxval=1.1)
-  k = 1.0 + jnp.arange(_STEPS)[None]
-  across = 1.2 * mode * jax.nn.sigmoid(1.5 * (k - 3))
-  places = jnp.stack([speed * k, across], axis=-1)
-  return places + 0.05 * jax.random.normal(keys["noise"], places.shape)
-
-
-def _distance(paths, discs):
-  return jnp.min(jnp.linalg.norm(paths - discs.path, axis=-1), axis=-1)
-
-
-def rule(paths, discs):
-  """Less for a collision and for sudden changes; progress is not seen."""
-  jerk = jnp.diff(paths, 2, axis=-2)
-  sudden = jnp.mean(jnp.sum(jnp.square(jerk), -1), -1)
-  return -jax.nn.sigmoid(10 * (0.6 - _distance(paths, discs))) - sudden
-
-
-def truth(paths, discs):
-  """The rule, and progress, of which no more than 1.1 counts."""
-  progress = jnp.clip(paths[..., -1, 0] / _STEPS, 0.0, 1.1)
-  return progress + rule(paths, discs)
-
-
-def _repeat(discs, count) -> Disc:
+def _repeat(discs, count) -> road.Disc:
   """`[B]` to `[B, count]`."""
   wide = lambda x: jnp.broadcast_to(x[:, None], (x.shape[0], count))
-  return Disc(*map(wide, discs))
+  return road.Disc(*map(wide, discs))
 
 
 class _Generator(NamedTuple):
@@ -108,22 +51,22 @@ class _Generator(NamedTuple):
     """A trajectory over B G samples, and the paths it ends in."""
     keys = split_named(key, "start", "steps")
     size = discs.start.size
-    start = jax.random.normal(keys["start"], (size, 2 * _STEPS))
+    start = jax.random.normal(keys["start"], (size, 2 * road.NUM_STEPS))
     chain = samplers.rollout(
         keys["steps"], self.model(params, discs), start, self.times,
         process=_PROCESS,
     )
-    shape = (*discs.start.shape, _STEPS, 2)
+    shape = (*discs.start.shape, road.NUM_STEPS, 2)
     return chain, _SCALE * chain.x[-1].reshape(shape)
 
   def error(self, key, params, data):
     """`denoise_error` on recorded paths, for discs drawn anew."""
     keys = split_named(key, "t", "eps", "discs")
-    x0 = data.reshape(-1, 2 * _STEPS) / _SCALE
+    x0 = data.reshape(-1, 2 * road.NUM_STEPS) / _SCALE
     t = jax.random.uniform(keys["t"], x0.shape[:1])
     eps = jax.random.normal(keys["eps"], x0.shape)
     noisy = schedules.add_noise(_PROCESS.schedule, x0, eps, t)
-    discs = draw_discs(keys["discs"], x0.shape[:1])
+    discs = road.draw_discs(keys["discs"], x0.shape[:1])
     return objectives.denoise_error(self.model(params, discs)(noisy, t), x0)
 
 
@@ -136,7 +79,7 @@ def _fit(key, params, loss, data, *, num_steps, batch_size, learning_rate):
 
 def _learn_to_drive(key, generator, data, options):
   keys = split_named(key, "init", "fit")
-  x, t = jnp.zeros((1, 2 * _STEPS)), jnp.zeros(1)
+  x, t = jnp.zeros((1, 2 * road.NUM_STEPS)), jnp.zeros(1)
   params = generator.net.init(keys["init"], x, t, jnp.zeros((1, 2)))
   loss = lambda params, batch, key: Mean.of(generator.error(key, params, batch))
   return _fit(keys["fit"], params, loss, data, **options)
@@ -146,9 +89,9 @@ def _learn_to_judge(key, generator, params, *, num_pairs, flips, width,
                     **options):
   """An evaluator from pairs of scenes of one context, labels partly flipped."""
   keys = split_named(key, "discs", "paths", "flips", "init", "fit")
-  discs = _repeat(draw_discs(keys["discs"], (num_pairs,)), 2)
+  discs = _repeat(road.draw_discs(keys["discs"], (num_pairs,)), 2)
   _, paths = generator.chain(keys["paths"], params, discs)
-  values = truth(paths, discs)
+  values = road.truth(paths, discs)
   flip = jax.random.bernoulli(keys["flips"], flips, (num_pairs,))
   won = (values[:, 0] > values[:, 1]) != flip
   net = SceneEvaluator(width)
@@ -180,7 +123,7 @@ def _reinforce(key, generator, params, data, score, *, num_contexts,
   def step(carry, key):
     params, moments = carry
     keys = split_named(key, "discs", "chain", "rows", "error")
-    discs = _repeat(draw_discs(keys["discs"], (num_contexts,)), group_size)
+    discs = _repeat(road.draw_discs(keys["discs"], (num_contexts,)), group_size)
     chain, paths = generator.chain(keys["chain"], params, discs)
     fold = lambda x: x.T.reshape(*shape, -1)
     mask = jnp.broadcast_to(chain.mask, (*shape, chain.mask.shape[0]))
@@ -209,8 +152,8 @@ def _measure(paths, discs):
   """Of paths `[B, G, T, 2]`: see `_METRICS`."""
   ends = paths - jnp.mean(paths, axis=1, keepdims=True)
   return jnp.stack([
-      jnp.mean(truth(paths, discs)),
-      jnp.mean(_distance(paths, discs) < 0.6),
+      jnp.mean(road.truth(paths, discs)),
+      jnp.mean(road.distance(paths, discs) < 0.6),
       jnp.sqrt(jnp.mean(jnp.square(ends))),
   ])
 
@@ -218,7 +161,7 @@ def _measure(paths, discs):
 def _choose(paths, discs, scores):
   best = jnp.argmax(scores, axis=1)[:, None, None, None]
   chosen = jnp.take_along_axis(paths, best, axis=1)
-  return _measure(chosen, _repeat(Disc(*(x[:, 0] for x in discs)), 1))
+  return _measure(chosen, _repeat(road.Disc(*(x[:, 0] for x in discs)), 1))
 
 
 def gen_drive(
@@ -239,33 +182,39 @@ def gen_drive(
     keys = split_named(
         key, "data", "drive", "judge", "learn", "discs", "test"
     )
-    data = recorded(keys["data"], num_recorded)
+    data = road.recorded(keys["data"], num_recorded)
     base = _learn_to_drive(keys["drive"], generator, data, driving)
     learned = _learn_to_judge(keys["judge"], generator, base, **judging)
-    discs = _repeat(draw_discs(keys["discs"], (num_test,)), 16)
-    sample = lambda params: generator.chain(keys["test"], params, discs)[1]
-    paths = sample(base)
-    out = {
-        "sample": _measure(paths, discs),
-        "best of 16, learned": _choose(paths, discs, learned(paths, discs)),
-        "best of 16, rule": _choose(paths, discs, rule(paths, discs)),
-    }
     score = lambda by_rule, paths, discs: jnp.where(
-        by_rule, rule(paths, discs), learned(paths, discs)
+        by_rule, road.rule(paths, discs), learned(paths, discs)
     )
-
-    def tune(by_rule, anchor):
-      return _measure(sample(_reinforce(
-          keys["learn"], generator, base, data,
-          functools.partial(score, by_rule), anchor=anchor, **reinforcing,
-      )), discs)
-
+    tune = lambda by_rule, anchor: _reinforce(
+        keys["learn"], generator, base, data,
+        functools.partial(score, by_rule), anchor=anchor, **reinforcing,
+    )
     tuned = jax.vmap(tune)(
         jnp.array([False, True, False]),
         jnp.array([anchors[0], anchors[0], anchors[1]]),
     )
+    every = jax.tree.map(
+        lambda x, y: jnp.concatenate([x[None], y]), base, tuned
+    )
+    discs = _repeat(road.draw_discs(keys["discs"], (num_test,)), 16)
+    paths = jax.vmap(
+        lambda params: generator.chain(keys["test"], params, discs)[1]
+    )(every)
+    plain = jax.vmap(lambda x: _measure(x, discs))(paths)
     names = ("learned", "rule", f"learned, anchor {anchors[1]:g}")
-    return out | {f"tuned, {k}": x for k, x in zip(names, tuned)}
+    return {
+        "sample": plain[0],
+        "best of 16, learned": _choose(
+            paths[0], discs, learned(paths[0], discs)
+        ),
+        "best of 16, rule": _choose(
+            paths[0], discs, road.rule(paths[0], discs)
+        ),
+        **{f"tuned, {k}": x for k, x in zip(names, plain[1:])},
+    }
 
   found = jax.device_get(jax.jit(jax.vmap(run))(seed_keys(seed, num_seeds)))
   reward = {name: np.mean(x[:, 0]) for name, x in found.items()}
