@@ -326,7 +326,9 @@ METHODS = (
         differs=(
             "The public code takes the cross-entropy of probabilities as of "
             "logits, swaps training and validation, and fuses scores; here as "
-            f"in the paper. The router is linear. {_SCALE}"
+            "in the paper. The router is linear, and every phase keeps what "
+            "did best on held-out pairs; without that the fusion memorises the "
+            f"wrong labels of its share. {_SCALE}"
         ),
     ),
     Method(
