@@ -26,12 +26,13 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       rank=4,
       tag=4.0,
       num_steps=300,
+      check_every=20,
       batch_size=60,
       learning_rate=3e-3,
   )
   if size == "tiny":  # what the tests run
     config.options.update(
-        dict(num_seeds=2, num_pairs=10, num_test=8, width=8, num_steps=2,
-             batch_size=5)
+        dict(num_seeds=2, num_pairs=20, num_test=8, width=8, num_steps=2,
+             check_every=1, batch_size=5)
     )
   return config

@@ -55,9 +55,16 @@ def dmoerm(
   """
   fusion = experts.ExpertFusion(width)
   first_part = (num_pairs * 3) // 5
-  fit = lambda key, params, loss, rows: fitting.fit(
-      key, params, loss, rows, optimizer=optax.adam(learning_rate), **training
-  ).params
+
+  def fit(key, params, loss, rows):
+    """What did best on a fifth of the rows, whose labels lie as well."""
+    size = rows["label"].shape[0] // 5
+    split_key, key = jax.random.split(key)
+    rows, rest = fitting.split_rows(split_key, rows, held_out=max(1, size))
+    return fitting.fit(
+        key, params, loss, rows, held_out=rest,
+        optimizer=optax.adam(learning_rate), **training,
+    ).params
 
   def worlds(key):
     keys = jax.random.split(key, (num_tasks, num_experts))
@@ -92,7 +99,9 @@ def dmoerm(
 
   def task_model(key, rows):
     """The base on all rows, and the fused experts on top of another."""
-    keys = split_named(key, "init", "base", "adapter", "expert", "fusion")
+    keys = split_named(
+        key, "init", "base", "adapter", "expert", "start", "fusion"
+    )
     names = ("first", "second", "label")
     whole = {k: rows[k] for k in names}
     index = jnp.stack([
@@ -119,11 +128,10 @@ def dmoerm(
     states = lambda x: jnp.moveaxis(
         jax.vmap(lambda p: _states(read(p), x))(adapted), 0, -2
     )
-    left = first_part + jnp.arange(num_pairs) % (num_pairs - first_part)
-    rest = fitting.take(whole, left)
+    rest = fitting.take(whole, jnp.arange(first_part, num_pairs))
     rest |= {k: states(rest[k]) for k in ("first", "second")}
     fused = fit(
-        keys["fusion"], fusion.init(keys["fusion"], rest["first"]),
+        keys["fusion"], fusion.init(keys["start"], rest["first"]),
         _loss(fusion.apply), rest,
     )
     return (lambda x: _score(alone, x)), (
@@ -132,7 +140,8 @@ def dmoerm(
 
   def run(key):
     keys = split_named(
-        key, "worlds", "pairs", "tags", "single", "tasks", "test", "later"
+        key, "worlds", "pairs", "tags", "single", "start", "tasks", "test",
+        "later",
     )
     world = worlds(keys["worlds"])
     draw = lambda name, count: jax.vmap(
@@ -146,7 +155,7 @@ def dmoerm(
         k: flat(tagged(rows[k], tags)) for k in ("first", "second")
     }
     single = fit(
-        keys["single"], _init(keys["single"], dim + num_tasks, width),
+        keys["single"], _init(keys["start"], dim + num_tasks, width),
         _loss(_score), every,
     )
     # A linear router by least squares on the prompts' tasks.
