@@ -181,13 +181,16 @@ def nearest(prompts: Sequence[str]) -> np.ndarray:
   """Of each prompt, the other one with the most words in common.
 
   Returns:
-    Indices [N]; -1 where there is no other prompt.
+    Indices [N]; -1 where there is no other prompt. Of equal ones the next in
+    the file, so that not all have one neighbour.
   """
   words = [set(x.lower().split()) for x in prompts]
+  count = len(prompts)
   found = np.full(len(prompts), -1)
   for i, own in enumerate(words):
     best = -1.0
-    for j, other in enumerate(words):
+    for j in ((i + k) % count for k in range(1, count)):
+      other = words[j]
       common = len(own & other) / max(len(own | other), 1)
       if prompts[j] != prompts[i] and common > best:
         found[i], best = j, common
@@ -328,6 +331,6 @@ def _warn(tables):
     if lost.count and lost.low > 0.05:
       yield f"{name}: turns {lost} of the right pairs when the worse has it."
   reads = tables["Consistency"].get("reads the prompt", {})
-  for name, found in reads.items():
-    if found.high <= 0.5:
-      yield f"Does not read the prompt: {name} in only {found}."
+  name = "an answer is worth more where it was asked for"
+  if name in reads and reads[name].high <= 0.5:
+    yield f"Does not read the prompt: {name} in only {reads[name]}."
