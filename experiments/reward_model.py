@@ -292,6 +292,11 @@ def define_flags() -> None:
   flags.DEFINE_string(
       "workdir", None, "Where the run is written; runs/<slug> if absent."
   )
+  flags.DEFINE_bool(
+      "write_figure",
+      False,
+      "Keep the reliability figure as docs/figures/<slug>_reliability.png.",
+  )
 
 
 def main(argv):
@@ -305,7 +310,9 @@ def main(argv):
   try:
     data = read(given.data, kind=config.kind) if given.data else None
     with StopFlag() as stop:
-      run(config, workdir, data=data, stop=stop)
+      trained = run(config, workdir, data=data, stop=stop)
+    if trained is not None and given.write_figure:
+      reward_model_report.keep_reliability(workdir, config.slug)
   except (ValueError, OSError, NotSavedError) as error:
     sys.exit(f"error: {error}")
 

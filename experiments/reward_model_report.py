@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import numpy as np
 
@@ -10,6 +11,25 @@ from rewardjax.training import figures, report
 from rewardjax.training.figures import Curve
 from rewardjax.training.logging import jsonable, write_atomically
 from rewardjax.training.report import Section, Table
+
+FIGURES = pathlib.Path(__file__).parent.parent / "docs" / "figures"
+
+
+def keep_reliability(workdir: str | pathlib.Path, slug: str) -> pathlib.Path:
+  """Copies the figure of a run to where the docs show it.
+
+  Raises:
+    ValueError: if the run has none.
+  """
+  drawn = pathlib.Path(workdir) / "figures" / "reliability.png"
+  if not drawn.exists():
+    raise ValueError(
+        f"{drawn} does not exist: only comparisons have probabilities, and "
+        "only with rows kept for testing."
+    )
+  kept = FIGURES / f"{slug}_reliability.png"
+  shutil.copyfile(drawn, kept)
+  return kept
 
 
 def reliability_figure(measures: Measures):

@@ -232,8 +232,8 @@ METHODS = (
             "wrong sequences and the vote gains; the lowest cosine gains a "
             "little less than asked, since without the contrast it is already "
             "close to perfect there: by .04, where an earlier draw of the data "
-            "gave .052 and met the criterion. Mathematics and the steering of large "
-            "models need large models."
+            "gave .052 and met the criterion. Mathematics and the steering of "
+            "large models need large models."
         ),
     ),
     Method(
