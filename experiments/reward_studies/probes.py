@@ -138,7 +138,8 @@ def mrmbench(
     }
 
   found = jax.device_get(jax.jit(jax.vmap(run))(seed_keys(seed, num_seeds)))
-  rank, near, whole = found.values()
+  rank = found["probe and best-of-n"]
+  near, whole = found["near"], found["all"]
   return Study(
       "MRMBench: probes of features and what best-of-n gains",
       f"Rank correlation of probe and best-of-n over {num_models} models at "

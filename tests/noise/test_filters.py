@@ -49,7 +49,7 @@ def test_whole_numbers_of_rows(share):
 def test_names_bad_arguments(no_jaxtyping):
   with pytest.raises(ValueError, match=r"max_ratio must be in \(0"):
     filters.not_much_longer(CHOSEN, REJECTED, max_ratio=0.0)
-  with pytest.raises(ValueError, match=r"'rejected': \(4,\)"):
+  with pytest.raises(ValueError, match=r"'rejected': \(5,\)"):
     filters.not_much_longer(CHOSEN, REJECTED[1:], max_ratio=1.0)
   with pytest.raises(ValueError, match="share must be in"):
     filters.above_quantile(REWARDS, share=1.5)
