@@ -189,9 +189,9 @@ METHODS = (
             "Inference-time probing is reconstructed: one centroid for each "
             "dimension. Balanced accuracy is told beside the benchmark's own, "
             "which naming the majority nearly reaches on some dimensions. "
-            "In the study probes do not foretell best-of-n: a model that "
-            "learned one sum of three attributes holds the sum, and one "
-            "attribute is read better off a model that learned it alone. "
+            "In the study probes do not foretell best-of-n, and rather "
+            "point the other way; its models are taught sums of attributes "
+            "and have four features. "
             "No command: probing needs features, see "
             "docs/evaluating_rewards.md."
         ),
