@@ -127,7 +127,8 @@ def reform(
     learn = lambda more: fit_scorer(keys["fit"], behind(more), **fit)
     learned = jax.vmap(learn)(stacked)
     scorers = {"before": first, **{
-        name: fitting.take(learned, i) for i, name in enumerate(arms)
+        name: fitting.take(learned, jnp.array(i))
+        for i, name in enumerate(arms)
     }}
     facts = {
         name: {"class kept": right[i], "failures": wrong[i]}

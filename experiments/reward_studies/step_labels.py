@@ -47,8 +47,9 @@ def _scan_labels(keys, chains, *, num_answers, num_samples, wrong_rate, least):
   values = steps.completed_values(
       keys["values"], chains, num_samples=num_samples, wrong_rate=wrong_rate
   )
+  shape = num_answers, *chains.skill.shape
   answers = jax.random.bernoulli(
-      keys["answers"], chains.skill, (num_answers, *chains.skill.shape)
+      keys["answers"], jnp.broadcast_to(chains.skill[None], shape)
   )
   confidence = jnp.mean(answers, axis=0)
   all_steps = jnp.ones(values.shape, bool)

@@ -97,7 +97,8 @@ def _labels(key, found: Found, *, num_samples, wrong_rate):
   depth = found.right.shape[-1]
   left = jnp.arange(depth - 1, -1, -1)[None]
   chances = jnp.where(found.right, found.skill[:, None] ** left, wrong_rate)
-  ends = jax.random.bernoulli(key, chances, (num_samples, *chances.shape))
+  wide = jnp.broadcast_to(chances[None], (num_samples, *chances.shape))
+  ends = jax.random.bernoulli(key, wide)
   hard = lambda said: StepTargets(said.astype(float), found.mask)
   agreed = step_labels.path_labels(
       found.values, found.verdicts, found.correct, found.mask

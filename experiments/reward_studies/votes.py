@@ -72,7 +72,7 @@ def vl_rewardbench(
       and first["taught"] - first["misled"] >= gain
   )
   return Study(
-      "VL-RewardBench: more votes help a good judge and harm a bad one",
+      "VL-RewardBench: votes of two judges",
       f"With {sizes[-1]} votes the judge above a half gains, the one below "
       f"loses; training on other pairs gains {gain:g} with one vote",
       bool(passed),
