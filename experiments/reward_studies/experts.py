@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.reward_studies import models
 from experiments.reward_studies.beds import gold
 from experiments.studies import Study, mean_row, seed_keys
 from rewardjax.core.masking import Mean
@@ -18,7 +19,7 @@ from rewardjax.reward_models.pairwise import pairwise_logistic
 
 
 def _states(params, x):
-  return jnp.tanh(x @ params["kernel"] + params["bias"])
+  return jnp.tanh(models.affine(x, params["kernel"], params["bias"]))
 
 
 def _score(params, x):

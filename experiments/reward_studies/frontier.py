@@ -31,8 +31,9 @@ class Policy(NamedTuple):
 
 
 def _log_prob(policy, x):
-  z = (x - policy.mean) * jnp.exp(-policy.log_std)
-  return -jnp.sum(0.5 * jnp.square(z) + policy.log_std, axis=-1)
+  log_std = policy.log_std[None]
+  z = (x - policy.mean[None]) * jnp.exp(-log_std)
+  return -jnp.sum(0.5 * jnp.square(z) + log_std, axis=-1)
 
 
 def climb(key, reward, *, dim, num_steps, num_samples, learning_rate, penalty):
@@ -56,7 +57,7 @@ def climb(key, reward, *, dim, num_steps, num_samples, learning_rate, penalty):
   def step(state, key):
     policy, opt_state = state
     noise = jax.random.normal(key, (num_samples, dim))
-    x = policy.mean + jnp.exp(policy.log_std) * noise
+    x = policy.mean[None] + jnp.exp(policy.log_std)[None] * noise
     advantages = group.leave_one_out(reward(x))
 
     def loss(policy):
@@ -164,7 +165,8 @@ def frontier(
           keys["path"], scaled, dim=dim, num_steps=num_steps,
           num_samples=num_samples, learning_rate=rl_rate, penalty=penalty,
       )
-      items = path.mean[:, None] + jnp.exp(path.log_std)[:, None] * noise
+      spread = jnp.exp(path.log_std)[:, None] * noise[None]
+      items = path.mean[:, None] + spread
       flat = items.reshape(-1, dim)
       kl = divergences.gaussian_kl(path.mean, 2 * path.log_std)
       return chosen, (kl, mean_of(true(flat)), mean_of(scaled(flat)))

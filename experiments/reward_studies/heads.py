@@ -140,7 +140,7 @@ def basereward(
     keys = split_named(key, "kernel", "bias")
     kernel = jax.random.normal(keys["kernel"], (dim, num_features)) * dim**-0.5
     bias = 0.5 * jax.random.normal(keys["bias"], (num_features,))
-    return lambda x: jnp.tanh(x @ kernel + bias)
+    return lambda x: jnp.tanh(models.affine(x, kernel, bias))
 
   def train(key):
     keys = split_named(key, "truth", "pairs", "fit", "encoder")

@@ -45,7 +45,7 @@ def _init(key, *, dim, num_features):
 
 def _apply(params, x):
   encoder = jax.lax.stop_gradient(params["encoder"])  # frozen
-  return jnp.tanh(x @ encoder["kernel"] + encoder["bias"]) @ params["head"]
+  return jnp.tanh(models.affine(x, **encoder)) @ params["head"]
 
 
 def _make_loss(centre):

@@ -154,7 +154,7 @@ def pal(
   )
 
   def accuracy(params, logits, survey, absent):
-    weights = latent.mixture_weights(logits + absent)
+    weights = latent.mixture_weights(logits + absent[None])
     ideal = latent.ideal_point(weights, params["prototypes"])[:, None]
     near = lambda x: latent.ideal_point_reward(
         net.apply(params["map"], x),
@@ -202,7 +202,7 @@ def pal(
           keys["fit"], start, loss, rows | {"absent": wide},
           optimizer=optimizer, num_steps=num_steps, batch_size=batch_size,
       ).params
-      said = jnp.argmax(params["users"] + absent, axis=-1)
+      said = jnp.argmax(params["users"] + absent[None], axis=-1)
       told = jnp.mean((said == said[0]) == (kinds == kinds[0]))
       return {
           "accuracy": accuracy(params, params["users"], test, absent),
@@ -346,7 +346,7 @@ def vpl(
 
 def _told_apart(means, kinds):
   """Accuracy of the sign of the first principal component, either way."""
-  centred = means - jnp.mean(means, axis=0)
+  centred = means - jnp.mean(means, axis=0, keepdims=True)
   _, axes = jnp.linalg.eigh(centred.T @ centred)
   right = jnp.mean((centred @ axes[:, -1] > 0) == (kinds == 0))
   return jnp.maximum(right, 1 - right)

@@ -33,6 +33,11 @@ def scorer(
   )
 
 
+def affine(x: Array, kernel: Array, bias: Array) -> Array:
+  """x kernel + bias over any leading axes."""
+  return x @ kernel + bias.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
 def in_two_stages(train, read, keys: Array) -> PyTree:
   """read(key, train(key)) for every key, compiled once.
 
