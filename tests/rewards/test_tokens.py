@@ -188,15 +188,16 @@ def test_one_trace_for_any_batch_contents():
 
 
 def test_errors_name_the_argument(no_jaxtyping):
-  ids, mask, truncated = said()
+  ids, mask, truncated = map(jnp.asarray, said())
+  right = [jnp.asarray(x) for x in references()]
   with pytest.raises(ValueError, match="tokens.exact_match: expected one"):
-    EXACT(ids, mask[..., 1:], truncated, *references())
+    EXACT(ids, mask[..., 1:], truncated, *right)
   with pytest.raises(ValueError, match=r"truncated must have shape \(4, 2\)"):
-    EXACT(ids, mask, truncated[0], *references())
+    EXACT(ids, mask, truncated[0], *right)
   with pytest.raises(ValueError, match='on_truncated must be a number or "inv'):
-    EXACT(ids, mask, truncated, *references(), on_truncated="zero")
+    EXACT(ids, mask, truncated, *right, on_truncated="zero")
   with pytest.raises(ValueError, match="on_truncated must be in"):
-    EXACT(ids, mask, truncated, *references(), on_truncated=float("nan"))
+    EXACT(ids, mask, truncated, *right, on_truncated=float("nan"))
   with pytest.raises(ValueError, match="references must broadcast"):
     INTEGER(ids, mask, truncated, jnp.zeros(3, int))
   with pytest.raises(ValueError, match="digit_tokens must be ten ids"):
