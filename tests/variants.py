@@ -14,23 +14,23 @@ def eager(function: Callable) -> Callable:
 
 
 def vmapped(function: Callable) -> Callable:
-  """Maps over the leading axis of every array argument."""
+  """Maps over the leading axis of every array argument, in one program."""
 
   def call(*args, **kwargs):
     def one(args):
       return function(*args, **kwargs)
 
-    return jax.vmap(one)(args)
+    return jax.jit(jax.vmap(one))(args)
 
   return call
 
 
 def strict(function: Callable) -> Callable:
-  """Implicit promotion between dtypes is an error."""
+  """Implicit promotion between dtypes is an error, in one program."""
 
   def call(*args, **kwargs):
     with jax.numpy_dtype_promotion("strict"):
-      return function(*args, **kwargs)
+      return jitted(function)(*args, **kwargs)
 
   return call
 

@@ -1,5 +1,6 @@
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -80,15 +81,16 @@ def test_tie_calibration_by_hand():
 
 def test_tie_calibration_against_every_threshold():
   random = np.random.default_rng(0)
+  calibrate = jax.jit(comparisons.tie_calibrated_accuracy)
   for _ in range(20):
     n = int(random.integers(1, 12))
     labels = random.integers(-1, 2, n)
     m = random.integers(-3, 4, n) / 2  # with equal ones, and zeros
-    hidden = np.concatenate([m, [np.nan]])
-    found = comparisons.tie_calibrated_accuracy(
-        jnp.array(np.append(labels, 1)),
-        jnp.array(hidden),
-        jnp.arange(n + 1) < n,
+    rest = 12 - n
+    found = calibrate(
+        np.append(labels, np.ones(rest, int)),
+        np.append(m, np.full(rest, np.nan)),
+        np.arange(12) < n,
     )
     assert found.accuracy == pytest.approx(best_by_trying(labels, m))
     called = np.sign(m) * (np.abs(m) > float(found.threshold))

@@ -15,7 +15,12 @@ import numpy as np
 import pytest
 
 from configs.reward_model import base, ensemble, smollm2, steps, users
-from experiments import evaluate_rewards, reward_model, reward_model_sample
+from experiments import (
+    evaluate_rewards,
+    reward_model,
+    reward_model_report,
+    reward_model_sample,
+)
 from experiments.evaluate_options import Options
 from rewardjax.models import lora
 
@@ -63,6 +68,15 @@ def test_a_run_leaves_its_metrics_tables_and_page(run):
   page = (run.workdir / "report.html").read_text()
   for title in ("On rows kept for testing", "By source", "Reliability"):
     assert f"<h2>{title}</h2>" in page
+
+
+def test_the_reliability_figure_is_kept_or_missed(run, tmp_path, monkeypatch):
+  monkeypatch.setattr(reward_model_report, "FIGURES", tmp_path)
+  kept = reward_model_report.keep_reliability(run.workdir, "mine")
+  assert kept == tmp_path / "mine_reliability.png"
+  assert kept.read_bytes().startswith(b"\x89PNG")
+  with pytest.raises(ValueError, match="only comparisons have prob"):
+    reward_model_report.keep_reliability(tmp_path / "none", "mine")
 
 
 def test_killed_and_resumed_a_run_ends_with_the_same_bits(run, tmp_path):

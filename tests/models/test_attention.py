@@ -39,21 +39,22 @@ def test_a_query_that_may_read_nothing_is_finite():
   own = KeyValue(as_slots([4, 8]), as_slots([4, 8]))
   nothing = jnp.zeros((1, 1, 1, 2), bool)
   f = lambda q: jnp.sum(attention.mix(q, own, nothing))
-  value, grad = jax.value_and_grad(f)(jnp.ones((1, 1, 1, 1, 1)))
+  one = np.ones((1, 1, 1, 1, 1), np.float32)
+  value, grad = jax.jit(jax.value_and_grad(f))(one)
   assert value == 6.0 and grad == 0.0
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 def test_sharing_equals_a_copy_of_the_prompt_for_each_branch(kv_heads):
   """Values and gradients; scores of any size stay finite."""
-  keys = jax.random.split(jax.random.key(0), 6)
-  normal = lambda i, *shape: 5 * jax.random.normal(keys[i], shape)
-  queries = normal(0, 2, 4, 3, 5, 6)
-  own = KeyValue(*(normal(i, 2, kv_heads, 3, 5, 6) for i in (1, 2)))
-  prompt = KeyValue(*(normal(i, 2, kv_heads, 1, 7, 6) for i in (3, 4)))
-  stem = jnp.arange(7)[None] >= jnp.array([[0], [3]])
-  causal = jnp.tril(jnp.ones((5, 5), bool))
-  allowed = jnp.broadcast_to(causal, (2, 3, 5, 5))
+  draw = np.random.default_rng(0).normal
+  normal = lambda *shape: 5 * draw(size=shape).astype(np.float32)
+  queries = normal(2, 4, 3, 5, 6)
+  own = KeyValue(*(normal(2, kv_heads, 3, 5, 6) for _ in range(2)))
+  prompt = KeyValue(*(normal(2, kv_heads, 1, 7, 6) for _ in range(2)))
+  stem = jnp.asarray(np.arange(7) >= np.array([[0], [3]]))
+  causal = np.tril(np.ones((5, 5), bool))
+  allowed = jnp.asarray(np.broadcast_to(causal, (2, 3, 5, 5)))
 
   def shared(queries, own, prompt):
     return attention.mix(queries, own, allowed, prompt, stem)
@@ -66,12 +67,14 @@ def test_sharing_equals_a_copy_of_the_prompt_for_each_branch(kv_heads):
     see = jnp.broadcast_to(stem[:, None, None], (2, 3, 5, 7))
     return attention.mix(queries, both, jnp.concatenate([see, allowed], 3))
 
-  weights = normal(5, *queries.shape)
-  found = [
-      jax.value_and_grad(
-          lambda *x: jnp.sum(weights * f(*x)), argnums=(0, 1, 2)  # noqa: B023
-      )(queries, own, prompt)
-      for f in (shared, copied)
-  ]
+  weights = normal(*queries.shape)
+
+  @jax.jit
+  def both(*arrays):
+    loss = lambda f: lambda *x: jnp.sum(weights * f(*x))
+    find = lambda f: jax.value_and_grad(loss(f), argnums=(0, 1, 2))(*arrays)
+    return find(shared), find(copied)
+
+  found = both(queries, own, prompt)
   for x, y in zip(*map(jax.tree.leaves, found)):
     np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-4)

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,10 +9,35 @@ from rewardjax.core import divergences
 from rewardjax.models import lora, transformer
 
 PARAMS = {
-    "a": {"kernel": jnp.arange(6.0).reshape(3, 2), "bias": jnp.ones(2)},
-    "stack": {"kernel": jnp.ones((4, 3, 5))},
-    "norm": {"scale": jnp.ones(3)},
+    "a": {"kernel": np.arange(6.0).reshape(3, 2), "bias": np.ones(2)},
+    "stack": {"kernel": np.ones((4, 3, 5))},
+    "norm": {"scale": np.ones(3)},
 }
+PARAMS = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), PARAMS)
+TOKENS = np.array([[1, 2, 3, 4]])
+MASK = np.ones(TOKENS.shape, bool)
+
+
+@functools.cache
+def adapted(scan_layers=False):
+  """A model of two layers, its parameters and new adapters."""
+  model = transformer.Transformer(
+      11, 8, 2, num_heads=2, mlp_width=12, scan_layers=scan_layers
+  )
+
+  @jax.jit
+  def init(first, second, tokens, mask):
+    params = model.init(first, tokens, mask)["params"]
+    return params, lora.init_lora(second, params, rank=2)
+
+  keys = jax.random.key(0), jax.random.key(1)
+  return model, *init(*keys, TOKENS, MASK)
+
+
+def features(model, params):
+  return transformer.features(
+      model, params, jnp.asarray(TOKENS), jnp.asarray(MASK)
+  )
 
 
 def test_shapes_and_counts():
@@ -53,49 +80,35 @@ def test_the_reference_is_the_frozen_base(scan_layers):
 
   Bit for bit, and the first gradient is not 0: it reaches `up`.
   """
-  model = transformer.Transformer(
-      11, 8, 2, num_heads=2, mlp_width=12, scan_layers=scan_layers
-  )
-  tokens = jnp.array([[1, 2, 3, 4]])
-  mask = jnp.ones_like(tokens, bool)
-  params = jax.jit(model.init)(jax.random.key(0), tokens, mask)["params"]
-  made = lora.init_lora(jax.random.key(1), params, rank=2)
+  model, params, made = adapted(scan_layers)
 
   @jax.jit
   def logits(params):
-    hidden = transformer.features(model, params, tokens, mask)
-    return transformer.logits(model, params, hidden)
+    return transformer.logits(model, params, features(model, params))
 
   reference = logits(params)
-  policy = logits(lora.merge(params, made))
+  policy = logits(jax.jit(lora.merge)(params, made))
   np.testing.assert_array_equal(policy, reference)
-  kl = divergences.categorical_kl(policy, reference)
+  kl = jax.jit(divergences.categorical_kl)(policy, reference)
   np.testing.assert_array_equal(kl, 0.0)
 
   loss = lambda made: jnp.sum(logits(lora.merge(params, made))[..., 0])
   for pair in jax.jit(jax.grad(loss))(made).values():
     np.testing.assert_array_equal(pair.down, 0.0)
-    assert jnp.any(pair.up != 0)
+    assert np.any(pair.up != 0)
 
 
 @pytest.mark.parametrize("scan_layers", [False, True])
 def test_attached_updates_are_the_merged_ones(scan_layers):
   """Values, and gradients of the adapters alone, which the merged way gets
   through matrices of the kernels' size."""
-  model = transformer.Transformer(
-      11, 8, 2, num_heads=2, mlp_width=12, scan_layers=scan_layers
-  )
-  tokens = jnp.array([[1, 2, 3, 4]])
-  mask = jnp.ones_like(tokens, bool)
-  params = jax.jit(model.init)(jax.random.key(0), tokens, mask)["params"]
-  made = lora.init_lora(jax.random.key(1), params, rank=2)
-  noise = lambda x: x + 0.3 * jnp.sin(jnp.arange(x.size)).reshape(x.shape)
-  made = jax.tree.map(noise, made)
-  weights = jax.random.normal(jax.random.key(2), (1, 4, 8))
+  model, params, made = adapted(scan_layers)
+  noise = lambda x: x + 0.3 * np.sin(np.arange(x.size)).reshape(x.shape)
+  made = jax.tree.map(lambda x: noise(x).astype(np.float32), made)
+  weights = np.random.default_rng(2).normal(size=(1, 4, 8))
 
   def loss(made, put):
-    found = transformer.features(model, put(params, made), tokens, mask)
-    return jnp.sum(weights * found)
+    return jnp.sum(weights * features(model, put(params, made)))
 
   put = {
       f: lambda p, m, f=f: f(p, m, scale=1.5) for f in (lora.attach, lora.merge)
@@ -111,15 +124,11 @@ def test_attached_updates_are_the_merged_ones(scan_layers):
 
 def test_seeds_share_one_copy_of_what_is_frozen():
   """Under vmap over adapters no operation has the batched kernel's shape."""
-  model = transformer.Transformer(11, 8, 1, num_heads=2, mlp_width=12)
-  tokens = jnp.array([[1, 2, 3, 4]])
-  mask = jnp.ones_like(tokens, bool)
-  params = jax.jit(model.init)(jax.random.key(0), tokens, mask)["params"]
-  keys = jax.random.split(jax.random.key(1), 3)
-  made = jax.vmap(lambda k: lora.init_lora(k, params, rank=2))(keys)
+  model, params, made = adapted()
+  made = jax.tree.map(lambda x: np.stack([x] * 3), made)
 
   def loss(made, put):
-    return jnp.sum(transformer.features(model, put(params, made), tokens, mask))
+    return jnp.sum(features(model, put(params, made)))
 
   for put, shares in ((lora.attach, True), (lora.merge, False)):
     gradient = jax.vmap(jax.grad(lambda m: loss(m, put)))  # noqa: B023

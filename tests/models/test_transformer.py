@@ -19,29 +19,36 @@ OPTIONS = {
     "qwen3": dict(num_kv_heads=1, head_dim=6, qk_norm=True, rope_base=100.0),
     "scanned": dict(num_kv_heads=2, scan_layers=True),
 }
-TOKENS = jax.random.randint(jax.random.key(1), (3, 7), 0, 19)
+TOKENS = np.random.default_rng(1).integers(0, 19, (3, 7))
 # A full row, one padded left and right, and one with nothing in it.
-MASK = jnp.array([[1] * 7, [0, 0, 1, 1, 1, 1, 0], [0] * 7], bool)
+MASK = np.array([[1] * 7, [0, 0, 1, 1, 1, 1, 0], [0] * 7], bool)
+# The same as a prompt, which is padded left.
+PROMPT_MASK = np.array([[1] * 7, [0, 0, 1, 1, 1, 1, 1], [0] * 7], bool)
 
 
 @functools.cache
 def make(name, **more):
+  """Drawn in NumPy: biases and norm scales that differ hide no mistake."""
   model = transformer.Transformer(**PLAIN | OPTIONS[name] | more)
-  params = jax.jit(model.init)(jax.random.key(0), TOKENS, MASK)["params"]
-  # Biases and norm scales start at constants, which would hide mistakes.
-  leaves, tree = jax.tree.flatten(params)
-  keys = jax.random.split(jax.random.key(2), len(leaves))
-  noisy = jax.jit(
-      lambda leaves, keys: [
-          x + 0.3 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves)
-      ]
-  )
-  return model, jax.tree.unflatten(tree, noisy(leaves, keys))
+  shapes = jax.eval_shape(model.init, jax.random.key(0), TOKENS, MASK)
+  draw = np.random.default_rng(2).normal
+
+  def leaf(path, like):
+    center = 1.0 if path[-1].key == "scale" else 0.0
+    return jnp.asarray(center + 0.35 * draw(size=like.shape), like.dtype)
+
+  return model, jax.tree.map_with_path(leaf, shapes["params"])
 
 
-@functools.partial(jax.jit, static_argnums=0)
+_features = jax.jit(transformer.features, static_argnums=0)
+_logits = jax.jit(transformer.logits, static_argnums=0)
+_completion_features = jax.jit(
+    transformer.completion_features, static_argnums=0
+)
+
+
 def features(model, params, tokens=TOKENS, mask=MASK):
-  return transformer.features(model, params, tokens, mask)
+  return np.asarray(_features(model, params, tokens, mask))
 
 
 def unrolled(model, params):
@@ -80,9 +87,9 @@ def test_what_padding_holds_never_matters(name):
   """
   model, params = make(name)
   clean = features(model, params)
-  assert jnp.all(jnp.isfinite(clean))
+  assert np.all(np.isfinite(clean))
   for poison in (0, 18, -1, 10**6):
-    poisoned = jnp.where(MASK, TOKENS, poison)
+    poisoned = np.where(MASK, TOKENS, poison)
     np.testing.assert_array_equal(clean, features(model, params, poisoned))
 
 
@@ -90,18 +97,19 @@ def test_what_padding_holds_never_matters(name):
 def test_how_much_padding_stands_around_never_matters(name):
   model, params = make(name)
   alone = features(model, params, TOKENS[:1], MASK[:1])
-  padded = jnp.pad(TOKENS[:1], ((0, 0), (3, 2)), constant_values=5)
-  mask = jnp.pad(MASK[:1], ((0, 0), (3, 2)))
+  padded = np.pad(TOKENS[:1], ((0, 0), (3, 2)), constant_values=5)
+  mask = np.pad(MASK[:1], ((0, 0), (3, 2)))
   actual = features(model, params, padded, mask)[:, 3:-2]
   np.testing.assert_allclose(actual, alone, atol=1e-5)
 
 
 def test_later_tokens_do_not_reach_earlier_features():
   model, params = make("plain")
-  changed = TOKENS.at[0, 4].add(1)
+  changed = TOKENS.copy()
+  changed[0, 4] += 1
   before, after = features(model, params), features(model, params, changed)
   np.testing.assert_array_equal(before[0, :4], after[0, :4])
-  assert jnp.all(jnp.any(before[0, 4:] != after[0, 4:], axis=-1))
+  assert np.all(np.any(before[0, 4:] != after[0, 4:], axis=-1))
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -111,24 +119,23 @@ def test_decoding_equals_the_full_forward_pass(name):
   prompts, mask = TOKENS[:2, :4], MASK[:2, :4]
   rest = TOKENS[:2, 4:]
   decoder = incremental.decoder(model)
-  logits, cache = jax.jit(decoder.prefill, static_argnums=3)(
-      params, prompts, mask, 9
-  )
-  cache = decoder.repeat(cache, 2)
-  rows = [jnp.repeat(logits, 2, axis=0)]
+  step = jax.jit(decoder.step)
+
+  @jax.jit
+  def start(params, prompts, mask):
+    logits, cache = decoder.prefill(params, prompts, mask, 9)
+    return logits, decoder.repeat(cache, 2)
+
+  logits, cache = start(params, prompts, mask)
+  rows = [np.repeat(logits, 2, axis=0)]
   for t in range(3):
-    tokens = jnp.repeat(rest[:, t], 2)
-    logits, cache = jax.jit(decoder.step)(params, tokens, cache)
+    logits, cache = step(params, np.repeat(rest[:, t], 2), cache)
     rows.append(logits)
-  full = features(
-      model,
-      params,
-      TOKENS[:2],
-      jnp.concatenate([mask, jnp.ones((2, 3), bool)], 1),
-  )
-  expected = transformer.logits(model, params, full)[:, 3:]
-  actual = jnp.stack(rows, axis=1)
-  np.testing.assert_allclose(actual, jnp.repeat(expected, 2, axis=0), atol=2e-5)
+  full = np.concatenate([mask, np.ones((2, 3), bool)], 1)
+  hidden = _features(model, params, TOKENS[:2], full)
+  expected = np.asarray(_logits(model, params, hidden))[:, 3:]
+  actual = np.stack(rows, axis=1)
+  np.testing.assert_allclose(actual, np.repeat(expected, 2, axis=0), atol=2e-5)
 
 
 def grouped_rows(prompts, prompt_mask, tokens, mask):
@@ -140,177 +147,213 @@ def grouped_rows(prompts, prompt_mask, tokens, mask):
   return join(prompts, tokens), join(prompt_mask, mask)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("length", [1, 2, 5])
+def weigh(hidden, weights, mask):
+  """What is differentiated; a row without a prompt takes no part."""
+  return jnp.sum(jnp.where(mask[..., None], weights * hidden, 0.0)[:2])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.value_and_grad, argnums=1)
+def shared(model, params, prompts, tokens, mask, weights):
+  hidden = transformer.completion_features(
+      model, params, prompts, jnp.asarray(PROMPT_MASK), tokens, mask
+  )
+  return weigh(hidden, weights, mask)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.value_and_grad, argnums=1)
+def copied(model, params, tokens, mask, weights):
+  prompts = jnp.asarray(TOKENS), jnp.asarray(PROMPT_MASK)
+  rows = grouped_rows(*prompts, tokens, mask)
+  hidden = transformer.features(model, params, *rows)[:, 6:-1]
+  return weigh(hidden.reshape(*tokens.shape, -1), weights, mask)
+
+
+def assert_same_gradient(actual, expected):
+  """Of two pairs (value, gradient)."""
+  np.testing.assert_allclose(actual[0], expected[0], rtol=1e-4)
+  for x, y in zip(jax.tree.leaves(actual[1]), jax.tree.leaves(expected[1])):
+    np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4)
+
+
+COMPLETIONS = np.random.default_rng(4).integers(0, 19, (3, 4, 5))
+WEIGHTS = np.random.default_rng(5).normal(size=(3, 4, 5, 16)).astype("f")
+
+
+@pytest.mark.parametrize(
+    "name, length",
+    [*((name, length) for name in OPTIONS for length in (1, 5)), ("plain", 2)],
+)
 def test_a_shared_prompt_changes_neither_features_nor_gradients(name, length):
   """Against every completion behind its own copy of the prompt.
 
-  Ids of padding are poisoned; the last token is never read.
+  Ids of padding are poisoned; the last token is never read. The copies have
+  room for the longest completions whatever the length.
   """
   model, params = make(name)
-  tokens = jax.random.randint(jax.random.key(4), (3, 4, length), 0, 19)
-  lengths = jnp.array([length, 3, 1, 2])[:, None]
-  mask = jnp.arange(length)[None] < lengths
-  mask = jnp.broadcast_to(mask, tokens.shape)
-  prompt_mask = MASK.at[1, -1].set(True)  # prompts are padded left
-  given = jnp.where(prompt_mask, TOKENS, 10**6)
-  weights = jax.random.normal(jax.random.key(5), (*tokens.shape, 16))
-  weigh = lambda x: jnp.sum(jnp.where(mask[..., None], weights * x, 0.0)[:2])
-
-  def shared(params):
-    return transformer.completion_features(
-        model, params, given, prompt_mask, jnp.where(mask, tokens, -7), mask
-    )
-
-  def copied(params):
-    rows = grouped_rows(TOKENS, prompt_mask, tokens, mask)
-    hidden = transformer.features(model, params, *rows)[:, 6:-1]
-    return hidden.reshape(*tokens.shape, -1)
-
-  find = lambda f: jax.jit(jax.value_and_grad(lambda p: weigh(f(p))))(params)
-  (value, actual), (wanted, expected) = find(shared), find(copied)
-  np.testing.assert_allclose(value, wanted, rtol=1e-4)
-  for x, y in zip(jax.tree.leaves(actual), jax.tree.leaves(expected)):
-    np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4)
+  lengths = np.array([length, min(length, 3), 1, min(length, 2)])[:, None]
+  mask = np.broadcast_to(np.arange(5) < lengths, COMPLETIONS.shape)
+  given = np.where(PROMPT_MASK, TOKENS, 10**6)
+  poisoned = np.where(mask, COMPLETIONS, -7)
+  short = lambda x: x[:, :, :length]
+  actual = shared(
+      model, params, given, short(poisoned), short(mask), short(WEIGHTS)
+  )
+  expected = copied(model, params, COMPLETIONS, mask, WEIGHTS)
+  assert_same_gradient(actual, expected)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_packed_rows_equal_rows_of_their_own(name):
   """Three sequences in one row, padding between and inside them."""
   model, params = make(name)
-  segments = jnp.array([[0, 0, 0, 1, 1, 2, 2, 2, 9, 9]])
-  mask = jnp.array([[1, 1, 1, 0, 1, 1, 0, 1, 0, 0]], bool)
-  tokens = jnp.arange(10)[None] + 3
-  weights = jax.random.normal(jax.random.key(5), (10, 16))
-  weigh = lambda x, w, m: jnp.sum(jnp.where(m[..., None], w * x, 0.0))
+  segments = np.array([[0, 0, 0, 1, 1, 2, 2, 2, 9, 9]])
+  mask = np.array([[1, 1, 1, 0, 1, 1, 0, 1, 0, 0]], bool)
+  tokens = np.arange(10)[None] + 3
+  # The same in rows of their own; the second has one column too many.
+  own = np.array([[0, 1, 2], [3, 4, 8], [5, 6, 7]])
+  weigh = lambda hidden, weights, mask: jnp.sum(
+      jnp.where(mask[..., None], weights * hidden, 0.0)
+  )
 
-  def packed(params):
-    found = transformer.features(model, params, tokens, mask, segments)
-    return weigh(found, weights[None], mask)
+  @jax.jit
+  @jax.value_and_grad
+  def packed(params, weights, mask, *rows):
+    found = transformer.features(model, params, rows[0], mask, rows[1])
+    return weigh(found, weights, mask)
 
-  def alone(params):
-    total = 0.0
-    for start, end in ((0, 3), (3, 5), (5, 8)):
-      part = slice(start, end)
-      rows = tokens[:, part], mask[:, part]
-      found = transformer.features(model, params, *rows)
-      total += weigh(found, weights[None, part], rows[1])
-    return total
+  @jax.jit
+  @jax.value_and_grad
+  def alone(params, weights, mask, tokens):
+    found = transformer.features(model, params, tokens, mask)
+    return weigh(found, weights, mask)
 
-  find = lambda f: jax.jit(jax.value_and_grad(f))(params)
-  (value, actual), (wanted, expected) = find(packed), find(alone)
-  np.testing.assert_allclose(value, wanted, rtol=1e-4)
-  for x, y in zip(jax.tree.leaves(actual), jax.tree.leaves(expected)):
-    np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4)
+  weights = WEIGHTS.reshape(-1, 16)[:10]
+  actual = packed(params, weights[None], mask, tokens, segments)
+  expected = alone(params, weights[own], mask[0][own], tokens[0][own])
+  assert_same_gradient(actual, expected)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_packed_completions_equal_padded_ones(name):
   """Four completions in two rows of eight, values and gradients."""
   model, params = make(name)
-  lengths = jnp.array([[5, 1, 3, 2], [4, 4, 0, 6]])
-  tokens = jax.random.randint(jax.random.key(4), (2, 4, 6), 0, 19)
-  mask = jnp.arange(6)[None, None] < lengths[..., None]
-  prompts = (TOKENS[:2], MASK[:2].at[1, -1].set(True))
-  weights = jax.random.normal(jax.random.key(5), (*tokens.shape, 16))
-  plan = packing.first_fit(lengths, lanes=2, room=8, width=6)
-  assert jnp.all(plan.fits)
+  lengths = np.array([[5, 1, 3, 2], [4, 4, 0, 5], [1, 1, 1, 1]])
+  mask = np.arange(5) < lengths[..., None]
 
-  def padded(params):
-    return transformer.completion_features(
-        model, params, *prompts, tokens, mask
-    )
-
-  def packed(params):
-    rows = packing.pack(plan, jnp.where(mask, tokens, 10**6))
+  @jax.jit
+  @functools.partial(jax.value_and_grad, has_aux=True)
+  def packed(params, lengths, prompts, prompt_mask, tokens, mask):
+    plan = packing.first_fit(lengths, lanes=2, room=8, width=5)
     found = transformer.completion_features(
-        model, params, *prompts, rows, plan.mask, plan.segments
+        model,
+        params,
+        prompts,
+        prompt_mask,
+        packing.pack(plan, tokens),
+        plan.mask,
+        plan.segments,
     )
-    back = jax.vmap(lambda x: packing.unpack(plan, x, 6), -1, -1)
-    return back(found)
+    back = jax.vmap(lambda x: packing.unpack(plan, x, 5), -1, -1)(found)
+    return weigh(back, WEIGHTS, mask), plan.fits
 
-  weigh = lambda x: jnp.sum(jnp.where(mask[..., None], weights * x, 0.0))
-  find = lambda f: jax.jit(jax.value_and_grad(lambda p: weigh(f(p))))(params)
-  (value, actual), (wanted, expected) = find(packed), find(padded)
-  np.testing.assert_allclose(value, wanted, rtol=1e-4)
-  for x, y in zip(jax.tree.leaves(actual), jax.tree.leaves(expected)):
-    np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4)
+  given = np.where(mask, COMPLETIONS, 10**6)
+  (value, fits), gradient = packed(
+      params, lengths, TOKENS, PROMPT_MASK, given, mask
+  )
+  assert np.all(fits)
+  expected = shared(model, params, TOKENS, COMPLETIONS, mask, WEIGHTS)
+  assert_same_gradient((value, gradient), expected)
 
 
 def test_selected_rows_decode_as_before():
   """Some branches go on alone, each with a copy of its prompt."""
   model, params = make("grouped")
   decoder = incremental.decoder(model)
-  prompt_mask = MASK[:2].at[1, -1].set(True)
-  _, cache = decoder.prefill(params, TOKENS[:2], prompt_mask, 12)
-  cache = decoder.repeat(cache, 3)
-  first, second = jnp.arange(6), jnp.arange(6) + 7
-  _, cache = decoder.step(params, first, cache)
-  expected, _ = decoder.step(params, second, cache)
-  rows = jnp.array([4, 1, 5])
-  some = decoder.select(cache, rows)
-  actual, some = decoder.step(params, second[rows], some)
-  np.testing.assert_allclose(actual, expected[rows], atol=1e-5)
-  # And again, from branches that stand alone already.
-  alone = decoder.select(some, jnp.array([1]))
-  again, _ = decoder.step(params, first[1:2], alone)
-  last, _ = decoder.step(params, first[:3], some)
-  np.testing.assert_allclose(again[0], last[1], atol=1e-5)
+  first, second = np.arange(6), np.arange(6) + 7
+  rows = np.array([4, 1, 5])
+
+  @jax.jit
+  def run(params, prompts, mask, first, second, rows):
+    _, cache = decoder.prefill(params, prompts, mask, 12)
+    cache = decoder.repeat(cache, 3)
+    _, cache = decoder.step(params, first, cache)
+    expected, _ = decoder.step(params, second, cache)
+    some = decoder.select(cache, rows)
+    actual, some = decoder.step(params, second[rows], some)
+    # And again, from branches that stand alone already.
+    alone = decoder.select(some, jnp.array([1]))
+    again, _ = decoder.step(params, first[1:2], alone)
+    last, _ = decoder.step(params, first[:3], some)
+    return expected[rows], actual, last[1], again[0]
+
+  expected, actual, last, again = run(
+      params, TOKENS[:2], PROMPT_MASK[:2], first, second, rows
+  )
+  np.testing.assert_allclose(actual, expected, atol=1e-5)
+  np.testing.assert_allclose(again, last, atol=1e-5)
 
 
 @pytest.mark.parametrize("law", [SamplingLaw(0.7), SamplingLaw(1.0, 5, 0.9)])
 def test_sampler_and_scorer_agree_at_the_first_update(law):
   """Pain 11 (verl #2996, Tunix #2129): two forward passes drift apart."""
   model, params = make("grouped")
-  rollouts = jax.jit(
-      lambda key: decoding.sample(
-          key,
-          incremental.decoder(model),
-          params,
-          TOKENS[:2],
-          MASK[:2],
-          num_samples=4,
-          max_new_tokens=6,
-          stop_tokens=(3,),
-          law=law,
-      )
-  )(jax.random.key(5))
   rows = lambda x: x.reshape(8, *x.shape[2:])
-  join = lambda prompt, new: jnp.concatenate(
-      [jnp.repeat(prompt, 4, axis=0), rows(new)], axis=1
-  )
-  tokens = join(rollouts.prompts, rollouts.tokens)
-  mask = join(rollouts.prompt_mask, rollouts.mask)
-  hidden = features(model, params, tokens[:, :-1], mask[:, :-1])[:, 6:]
-  scores = log_probs.score_features(
-      hidden,
-      transformer.unembedding(model, params),
-      rows(rollouts.tokens),
-      rows(rollouts.mask),
-      law=law,
-  )
+
+  @jax.jit
+  def sample(key, params, prompts, mask):
+    return decoding.sample(
+        key,
+        incremental.decoder(model),
+        params,
+        prompts,
+        mask,
+        num_samples=4,
+        max_new_tokens=6,
+        stop_tokens=(3,),
+        law=law,
+    )
+
+  @jax.jit
+  def score(params, rollouts):
+    tokens, mask = grouped_rows(*rollouts[:4])
+    hidden = transformer.features(
+        model, params, tokens[:, :-1], mask[:, :-1]
+    )[:, 6:]
+    scores = log_probs.score_features(
+        hidden,
+        transformer.unembedding(model, params),
+        rows(rollouts.tokens),
+        rows(rollouts.mask),
+        law=law,
+    )
+    return scores.log_probs
+
+  rollouts = sample(jax.random.key(5), params, TOKENS[:2], MASK[:2])
   np.testing.assert_allclose(
-      scores.log_probs, rows(rollouts.log_probs), atol=1e-4
+      score(params, rollouts), rows(rollouts.log_probs), atol=1e-4
   )
 
 
 def test_completion_features_stand_one_position_before_their_token():
   """Against rows put together by hand; changing a token leaves its own."""
   model, params = make("plain")
-  prompts, prompt_mask = TOKENS[:2, :3], jnp.array([[1, 1, 1], [0, 1, 1]]) > 0
-  new = jnp.array([[[4, 5], [6, 7]], [[8, 9], [10, 3]]])
-  mask = jnp.ones(new.shape, bool)
-  actual = transformer.completion_features(
+  prompts, prompt_mask = TOKENS[:2, :3], np.array([[1, 1, 1], [0, 1, 1]]) > 0
+  new = np.array([[[4, 5], [6, 7]], [[8, 9], [10, 3]]])
+  mask = np.ones(new.shape, bool)
+  find = lambda new: _completion_features(
       model, params, prompts, prompt_mask, new, mask
   )
+  actual = find(new)
   for b, start in ((0, 0), (1, 1)):
-    for g in range(2):
-      row = jnp.concatenate([prompts[b, start:], new[b, g, :1]])[None]
-      alone = features(model, params, row, jnp.ones(row.shape, bool))
-      np.testing.assert_allclose(actual[b, g], alone[0, -2:], atol=1e-5)
-  changed = transformer.completion_features(
-      model, params, prompts, prompt_mask, new.at[0, 0, 1].set(11), mask
-  )
+    rows = [np.append(prompts[b, start:], new[b, g, 0]) for g in range(2)]
+    real = np.ones((2, 4 - start), bool)
+    alone = features(model, params, np.stack(rows), real)
+    np.testing.assert_allclose(actual[b], alone[:, -2:], atol=1e-5)
+  changed = new.copy()
+  changed[0, 0, 1] = 11
+  changed = find(changed)
   np.testing.assert_array_equal(changed, actual)
 
 
@@ -329,31 +372,30 @@ def test_sizes_that_do_not_divide_are_named(sizes, message):
 
 
 def loss_and_gradient(model, params):
-  weights = jax.random.normal(jax.random.key(3), (*TOKENS.shape, 16))
+  weights = WEIGHTS.reshape(-1, 16)[: TOKENS.size].reshape(3, 7, 16)
 
-  def loss(params):
-    hidden = transformer.features(model, params, TOKENS, MASK)
-    return jnp.sum(jnp.where(MASK[..., None], weights * hidden, 0.0))
+  def loss(params, tokens, mask):
+    hidden = transformer.features(model, params, tokens, mask)
+    return jnp.sum(jnp.where(mask[..., None], weights * hidden, 0.0))
 
-  return jax.jit(jax.value_and_grad(loss))(params)
+  return jax.jit(jax.value_and_grad(loss))(params, TOKENS, MASK)
 
 
 def test_scanned_unrolled_and_rematerialised_layers_are_one_function():
   model, params = make("plain")
   expected, gradient = loss_and_gradient(model, params)
   stack = lambda tree: stacking.stack_layers(tree, model.num_layers)
-  for scan in (False, True):
-    for remat in (False, True):
-      other = model.clone(scan_layers=scan, remat=remat)
-      own = stack(params) if scan else params
-      made = jax.eval_shape(other.init, jax.random.key(0), TOKENS, MASK)
-      shapes = lambda tree: jax.tree.map(jnp.shape, tree)
-      assert shapes(made["params"]) == shapes(own)
-      value, actual = loss_and_gradient(other, own)
-      np.testing.assert_allclose(value, expected, rtol=1e-5)
-      wanted = stack(gradient) if scan else gradient
-      for x, y in zip(jax.tree.leaves(actual), jax.tree.leaves(wanted)):
-        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-4)
+  for scan, remat in ((False, True), (True, False), (True, True)):
+    other = model.clone(scan_layers=scan, remat=remat)
+    own = stack(params) if scan else params
+    made = jax.eval_shape(other.init, jax.random.key(0), TOKENS, MASK)
+    shapes = lambda tree: jax.tree.map(jnp.shape, tree)
+    assert shapes(made["params"]) == shapes(own)
+    value, actual = loss_and_gradient(other, own)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    wanted = stack(gradient) if scan else gradient
+    for x, y in zip(jax.tree.leaves(actual), jax.tree.leaves(wanted)):
+      np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-4)
 
 
 def test_stacking_and_unstacking_layers_are_inverse():
@@ -367,13 +409,14 @@ def test_stacking_and_unstacking_layers_are_inverse():
 def test_masked_positions_have_no_gradient():
   """A row without a real token gives 0, not NaN, to every parameter."""
   model, params = make("plain")
-  mask = jnp.zeros_like(MASK)
 
-  def loss(params):
-    hidden = transformer.features(model, params, TOKENS, mask)
+  def loss(params, tokens, mask):
+    hidden = transformer.features(model, params, tokens, mask)
     return jnp.sum(jnp.where(mask[..., None], hidden, 0.0))
 
-  for leaf in jax.tree.leaves(jax.jit(jax.grad(loss))(params)):
+  nothing = np.zeros_like(MASK)
+  gradient = jax.jit(jax.grad(loss))(params, TOKENS, nothing)
+  for leaf in jax.tree.leaves(gradient):
     np.testing.assert_array_equal(leaf, 0.0)
 
 
@@ -381,13 +424,14 @@ def test_bfloat16_computes_narrow_and_emits_float32_logits():
   model, params = make("grouped", dtype=jnp.bfloat16)
   wide, _ = make("grouped")
   assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(params))
-  hidden = features(model, params)
+  hidden = _features(model, params, TOKENS, MASK)
   assert hidden.dtype == jnp.bfloat16
-  logits = transformer.logits(model, params, hidden)
-  assert logits.dtype == jnp.float32
-  expected = transformer.logits(wide, params, features(wide, params))
-  error = jnp.abs(logits - expected)[MASK]
-  assert jnp.max(error) < 0.05 * jnp.max(jnp.abs(expected))
+  logits = _logits(model, params, hidden)
+  assert logits.dtype == np.float32
+  exact = _features(wide, params, TOKENS, MASK)
+  expected = np.asarray(_logits(wide, params, exact))
+  error = np.abs(np.asarray(logits) - expected)[MASK]
+  assert np.max(error) < 0.05 * np.max(np.abs(expected))
 
 
 @pytest.mark.parametrize("name", ["plain", "scanned"])
@@ -402,8 +446,8 @@ def test_the_cache_is_written_in_place(name):
       key,
       incremental.decoder(model),
       params,
-      TOKENS,
-      MASK,
+      jnp.asarray(TOKENS),
+      jnp.asarray(MASK),
       num_samples=5,
       max_new_tokens=30,
       stop_tokens=(3,),

@@ -168,6 +168,12 @@ def _run(key, *, rates, fraction, judge, told, num_steps=60, decay=0.9):
   return appeals.false_negative_rate(state)
 
 
+@jax.jit
+def _estimates(keys, numbers):
+  """One program for all cases; `numbers` are keywords of `_run`."""
+  return jax.vmap(lambda key: _run(key, **numbers))(keys)
+
+
 def _deviation(fraction, judge):
   """Of the estimate, to first order in the noise of verdicts and appeals.
 
@@ -194,10 +200,10 @@ def _deviation(fraction, judge):
 )
 def test_appeals_find_the_false_negative_rate(fraction, judge, expected):
   """rho1 = .3 over 100 runs; the expected deviations are those of 20."""
-  run = functools.partial(
-      _run, rates=NoiseRates(0.0, 0.3), fraction=fraction, judge=judge, told=0.0
+  numbers = dict(
+      rates=NoiseRates(0.0, 0.3), fraction=fraction, judge=judge, told=0.0
   )
-  estimates = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(2), 100))
+  estimates = _estimates(jax.random.split(jax.random.key(2), 100), numbers)
   deviation = _deviation(fraction, judge)
   assert deviation == pytest.approx(expected, rel=0.2)
   assert np.std(estimates) == pytest.approx(deviation, rel=0.2)
@@ -206,14 +212,10 @@ def test_appeals_find_the_false_negative_rate(fraction, judge, expected):
 
 @pytest.mark.parametrize("told,found", [(0.1, 0.3), (0.0, 0.261)])
 def test_appeals_with_false_positives(told, found):
-  run = functools.partial(
-      _run,
-      rates=NoiseRates(0.1, 0.3),
-      fraction=0.5,
-      judge=appeals.TRUSTED,
-      told=told,
+  numbers = dict(
+      rates=NoiseRates(0.1, 0.3), fraction=0.5, judge=appeals.TRUSTED, told=told
   )
-  estimates = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(3), 50))
+  estimates = _estimates(jax.random.split(jax.random.key(3), 100), numbers)
   assert np.mean(estimates) == pytest.approx(found, abs=0.004)
 
 

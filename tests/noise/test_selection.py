@@ -21,11 +21,22 @@ def test_small_losses_by_hand(variant):
 
 
 def test_the_number_kept_is_exact():
-  for n in range(1, 41):
-    losses = jnp.arange(n, dtype=jnp.float32) % 3
-    for tenths in range(11):
-      kept = selection.small_loss_weights(losses, keep=jnp.array(tenths / 10))
-      assert float(jnp.sum(kept)) == tenths * n // 10
+  """Of n losses, whether they stand alone or before masked ones."""
+  tenths = np.arange(11)
+
+  @jax.jit
+  def count(losses, mask, tenths):
+    of = lambda t: selection.small_loss_weights(losses, mask, keep=t / 10.0)
+    return jnp.sum(jax.vmap(of)(tenths), axis=-1)
+
+  sizes = np.arange(1, 41)
+  losses = (np.arange(40) % 3).astype(np.float32)
+  real = np.arange(40) < sizes[:, None]
+  kept = jax.jit(jax.vmap(count, (None, 0, None)))(losses, real, tenths)
+  np.testing.assert_array_equal(kept, tenths * sizes[:, None] // 10)
+  for n in (1, 7, 10):
+    kept = count(losses[:n], np.ones(n, bool), tenths)
+    np.testing.assert_array_equal(kept, tenths * n // 10)
 
 
 def test_rounding_of_the_share_costs_no_pair():

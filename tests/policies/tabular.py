@@ -38,7 +38,8 @@ def decoder(on_step: Callable = lambda: None) -> Decoder:
 
 def sequence_probabilities(first, length, law, stop_tokens):
   """Probability of each completion, by listing: {tokens up to stop: p}."""
-  log_p = np.asarray(laws.law_logits(law, LOGITS), np.float64)
+  log_p = jax.jit(laws.law_logits, static_argnums=0)(law, LOGITS)
+  log_p = np.asarray(log_p, np.float64)
   found = {}
   for sequence in itertools.product(range(VOCAB), repeat=length):
     previous, total, kept = first, 0.0, []

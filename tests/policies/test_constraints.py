@@ -11,22 +11,30 @@ from tests.policies import tabular
 
 VOCAB = tabular.VOCAB
 # States 0 .. 2: even tokens, then tokens below 3, then nothing.
-TABLE = jnp.array([[1, 0, 1, 0, 1], [1, 1, 1, 0, 0], [0] * 5], bool)
+TABLE = np.array([[1, 0, 1, 0, 1], [1, 1, 1, 0, 0], [0] * 5], bool)
 CONSTRAINT = constraints.TokenConstraint(
     0,
-    lambda states: TABLE[states],
+    lambda states: jnp.asarray(TABLE)[states],
     lambda states, tokens: jnp.minimum(states + 1, 2),
 )
-PROMPTS = jnp.array([[1], [4]])
+PROMPTS = np.array([[1], [4]])
+LOGITS = np.asarray(tabular.LOGITS)
+law_logits = jax.jit(laws.law_logits, static_argnums=0)
 
 
 def sample(num_samples=4000, constraint=CONSTRAINT, **options):
   options = dict(max_new_tokens=4, stop_tokens=()) | options
-  return decoding.sample(
-      jax.random.key(0), tabular.decoder(), tabular.LOGITS, PROMPTS,
-      jnp.ones(PROMPTS.shape, bool), num_samples=num_samples,
-      constraint=constraint, **options,
-  )
+
+  @jax.jit
+  def run(key, logits, prompts, mask):
+    return decoding.sample(
+        key, tabular.decoder(), logits, prompts, mask,
+        num_samples=num_samples, constraint=constraint, **options,
+    )
+
+  mask = np.ones(PROMPTS.shape, bool)
+  found = run(jax.random.key(0), tabular.LOGITS, PROMPTS, mask)
+  return jax.tree.map(np.asarray, found)
 
 
 @pytest.mark.parametrize(
@@ -35,11 +43,11 @@ def sample(num_samples=4000, constraint=CONSTRAINT, **options):
 def test_draws_follow_the_law_of_what_is_allowed(law):
   found = sample(law=law)
   for b, first in enumerate((1, 4)):
-    logits = jnp.where(TABLE[0], tabular.LOGITS[first], -jnp.inf)
-    expected = np.exp(laws.law_logits(law, logits))
+    logits = np.where(TABLE[0], LOGITS[first], -np.inf)
+    expected = np.exp(law_logits(law, logits))
     shares = np.bincount(np.ravel(found.tokens[b, :, 0]), minlength=VOCAB)
     np.testing.assert_allclose(shares / 4000, expected, atol=0.035)
-    assert np.all(shares[np.asarray(expected) == 0] == 0)
+    assert np.all(shares[expected == 0] == 0)
 
 
 def test_samples_end_where_nothing_is_allowed():
@@ -49,22 +57,26 @@ def test_samples_end_where_nothing_is_allowed():
   assert np.all(found.tokens[..., 0] % 2 == 0)
   assert np.all(found.tokens[..., 1] < 3)
   stopped = sample(num_samples=50, stop_tokens=(2,))
-  lengths = np.where(np.asarray(stopped.tokens[..., 0]) == 2, 1, 2)
+  lengths = np.where(stopped.tokens[..., 0] == 2, 1, 2)
   np.testing.assert_array_equal(np.sum(stopped.mask, -1), lengths)
 
 
 def test_recorded_log_probs_are_those_of_a_restricted_scorer():
   found = sample(num_samples=40)
-  before = jnp.concatenate(
-      [jnp.broadcast_to(PROMPTS[:, None], (2, 40, 1)), found.tokens[..., :-1]],
+  before = np.concatenate(
+      [np.broadcast_to(PROMPTS[:, None], (2, 40, 1)), found.tokens[..., :-1]],
       axis=-1,
   )
-  fits = constraints.allowed_along(CONSTRAINT, found.tokens)
-  logits = constraints.restrict(tabular.LOGITS[before], fits)
-  log_p = laws.law_logits(laws.PLAIN, logits)
-  expected = jnp.take_along_axis(log_p, found.tokens[..., None], -1)[..., 0]
+
+  @jax.jit
+  def score(logits, tokens):
+    fits = constraints.allowed_along(CONSTRAINT, tokens)
+    return laws.law_logits(laws.PLAIN, constraints.restrict(logits, fits))
+
+  log_p = np.asarray(score(LOGITS[before], found.tokens))
+  expected = np.take_along_axis(log_p, found.tokens[..., None], -1)[..., 0]
   np.testing.assert_allclose(
-      found.log_probs, jnp.where(found.mask, expected, 0), atol=1e-6
+      found.log_probs, np.where(found.mask, expected, 0), atol=1e-6
   )
 
 
@@ -90,9 +102,9 @@ def test_halvings_carry_the_state():
 
 
 def test_restricting_by_hand():
-  logits = jnp.array([[1.0, 2.0], [3.0, 4.0]])
-  allowed = jnp.array([[True, False], [False, False]])
+  logits = jnp.asarray(np.array([[1, 2], [3, 4]], np.float32))
+  allowed = jnp.asarray(np.array([[True, False], [False, False]]))
   actual = constraints.restrict(logits, allowed)
-  np.testing.assert_array_equal(actual, [[1, -jnp.inf], [3, 4]])
+  np.testing.assert_array_equal(actual, [[1, -np.inf], [3, 4]])
   slope = jax.grad(lambda x: constraints.restrict(x, allowed)[0, 0])(logits)
   np.testing.assert_array_equal(slope, [[1, 0], [0, 0]])

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +11,9 @@ from rewardjax.policies.laws import SamplingLaw
 from tests.policies import tabular
 from tests.policies.tabular import LOGITS, VOCAB
 
-PROMPTS = jnp.array([[0, 1], [3, 2]])
-PROMPT_MASK = jnp.array([[False, True], [True, True]])
+PROMPTS = np.array([[0, 1], [3, 2]])
+PROMPT_MASK = np.array([[False, True], [True, True]])
+DECODER = tabular.decoder()
 LAWS = [
     SamplingLaw(),
     SamplingLaw(0.6),
@@ -21,21 +24,47 @@ LAWS = [
 ]
 
 
+OPTIONS = (
+    "decoder",
+    "num_samples",
+    "max_new_tokens",
+    "stop_tokens",
+    "law",
+    "pad_token",
+    "halvings",
+)
+
+
+@functools.partial(jax.jit, static_argnames=OPTIONS)
+def run(key, params, prompts, mask, *, decoder, **kwargs):
+  """One program for all calls of the same options and shapes."""
+  return decoding.sample(key, decoder, params, prompts, mask, **kwargs)
+
+
 def sample(
     key=None, prompts=PROMPTS, mask=PROMPT_MASK, params=LOGITS, **kwargs
 ):
-  kwargs = dict(num_samples=4, max_new_tokens=6, stop_tokens=(4,)) | kwargs
+  defaults = dict(num_samples=4, max_new_tokens=6, stop_tokens=(4,))
   key = jax.random.key(0) if key is None else key
-  model = kwargs.pop("decoder", tabular.decoder())
-  run = lambda *args: decoding.sample(args[0], model, *args[1:], **kwargs)
-  return jax.jit(run)(key, params, prompts, mask)
+  options = dict(decoder=DECODER) | defaults | kwargs
+  return run(key, params, prompts, mask, **options)
+
+
+def drawn(*args, **kwargs):
+  """The same in NumPy."""
+  return jax.tree.map(np.asarray, sample(*args, **kwargs))
+
+
+@functools.partial(jax.jit, static_argnames="law")
+def score(features, table, tokens, mask, law):
+  return log_probs.score_features(features, table, tokens, mask, law=law)
 
 
 def previous_tokens(rollouts):
   """What each token was drawn after: [B, G, T]."""
   shape = (*rollouts.tokens.shape[:2], 1)
-  first = jnp.broadcast_to(rollouts.prompts[:, None, -1:], shape)
-  return jnp.concatenate([first, rollouts.tokens[..., :-1]], axis=-1)
+  first = np.broadcast_to(rollouts.prompts[:, None, -1:], shape)
+  return np.concatenate([first, rollouts.tokens[..., :-1]], axis=-1)
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -44,29 +73,29 @@ def test_recorded_log_probs_are_the_scorers(law):
 
   The scorer here is the one that training uses, from features.
   """
-  rollouts = sample(law=law)
-  scores = log_probs.score_features(
-      jax.nn.one_hot(previous_tokens(rollouts), VOCAB),
-      LOGITS.T,
+  rollouts = drawn(law=law)
+  scores = score(
+      np.eye(VOCAB, dtype=np.float32)[previous_tokens(rollouts)],
+      np.asarray(LOGITS).T,
       rollouts.tokens,
       rollouts.mask,
       law=law,
   )
-  assert jnp.all(jnp.isfinite(rollouts.log_probs))
-  ratio = jnp.exp(scores.log_probs - rollouts.log_probs)
+  assert np.all(np.isfinite(rollouts.log_probs))
+  ratio = np.exp(np.asarray(scores.log_probs) - rollouts.log_probs)
   np.testing.assert_allclose(ratio, 1.0, rtol=1e-5)
   np.testing.assert_array_equal(rollouts.log_probs[~rollouts.mask], 0.0)
 
 
 @pytest.mark.parametrize("law", LAWS[1:4:2])
 def test_recorded_log_probs_are_the_enumerated_ones(law):
-  rollouts = sample(law=law, num_samples=16, max_new_tokens=3)
+  rollouts = drawn(law=law, num_samples=16, max_new_tokens=3)
   for b, prompt in enumerate([1, 2]):
     exact = tabular.sequence_probabilities(prompt, 3, law, (4,))
     assert np.isclose(sum(exact.values()), 1.0)
     for g in range(16):
       tokens = rollouts.tokens[b, g][rollouts.mask[b, g]]
-      total = jnp.sum(rollouts.log_probs[b, g])
+      total = np.sum(rollouts.log_probs[b, g])
       expected = np.log(exact[tuple(tokens.tolist())])
       np.testing.assert_allclose(total, expected, rtol=1e-5, atol=1e-6)
 
@@ -79,7 +108,7 @@ def test_draws_follow_the_law(law):
   sqrt(2 (n - 1)); six of those allow for any fixed key.
   """
   count = 20_000
-  rollouts = sample(
+  rollouts = drawn(
       prompts=PROMPTS[:1],
       mask=PROMPT_MASK[:1],
       law=law,
@@ -88,8 +117,7 @@ def test_draws_follow_the_law(law):
   )
   exact = tabular.sequence_probabilities(1, 2, law, (4,))
   seen = dict.fromkeys(exact, 0)
-  rows = zip(np.asarray(rollouts.tokens[0]), np.asarray(rollouts.mask[0]))
-  for tokens, mask in rows:
+  for tokens, mask in zip(rollouts.tokens[0], rollouts.mask[0]):
     seen[tuple(tokens[mask].tolist())] += 1
   expected = count * np.array(list(exact.values()))
   statistic = np.sum((np.array(list(seen.values())) - expected) ** 2 / expected)
@@ -99,7 +127,7 @@ def test_draws_follow_the_law(law):
 
 def chain_logits():
   """Token v is followed by v + 1, for sure: 0 1 2 3 4 0 ..."""
-  return jnp.roll(jnp.eye(VOCAB), 1, axis=1) * 100.0
+  return np.roll(np.eye(VOCAB, dtype=np.float32), 1, axis=1) * 100
 
 
 @pytest.mark.parametrize("law", [SamplingLaw(), SamplingLaw(0)])
@@ -108,10 +136,10 @@ def test_stop_tokens_masks_and_truncation_by_hand(law):
 
   Token 0 is padding, a stop token and part of a prompt all at once.
   """
-  rollouts = sample(
+  rollouts = drawn(
       params=chain_logits(),
-      prompts=jnp.array([[0, 0], [0, 2], [0, 3]]),
-      mask=jnp.ones((3, 2), bool),
+      prompts=np.array([[0, 0], [0, 2], [0, 3]]),
+      mask=np.ones((3, 2), bool),
       num_samples=1,
       max_new_tokens=3,
       stop_tokens=(0, 2),
@@ -125,14 +153,14 @@ def test_stop_tokens_masks_and_truncation_by_hand(law):
       [[True, True, False], [True, True, True], [True, True, False]],
   )
   np.testing.assert_array_equal(rollouts.truncated[:, 0], [False] * 3)
-  never = sample(params=chain_logits(), stop_tokens=(), pad_token=3)
-  assert jnp.all(never.truncated) and jnp.all(never.mask)
+  never = drawn(params=chain_logits(), stop_tokens=(), pad_token=3)
+  assert np.all(never.truncated) and np.all(never.mask)
 
 
 def test_padding_stands_after_the_stop_token():
-  rollouts = sample(pad_token=7, num_samples=32)
+  rollouts = drawn(pad_token=7, num_samples=32)
   padding = ~rollouts.mask
-  assert jnp.any(padding)
+  assert np.any(padding)
   np.testing.assert_array_equal(rollouts.tokens == 7, padding)
 
 
@@ -142,22 +170,22 @@ def test_the_loop_ends_when_every_sample_has_stopped():
   run = lambda prompts: sample(
       params=chain_logits(),
       prompts=prompts,
-      mask=jnp.ones_like(prompts, bool),
+      mask=np.ones_like(prompts, bool),
       max_new_tokens=50,
       decoder=tabular.decoder(lambda: calls.append(1)),
   )
-  rollouts = jax.block_until_ready(run(jnp.array([[1], [3], [2]])))
+  rollouts = jax.block_until_ready(run(np.array([[1], [3], [2]])))
   jax.effects_barrier()
   assert len(calls) == 2
-  lengths = jnp.sum(rollouts.mask, -1)[:, 0]
+  lengths = np.sum(rollouts.mask, -1)[:, 0]
   np.testing.assert_array_equal(lengths, [3, 1, 2])
 
 
 @pytest.mark.parametrize("law", [LAWS[0], LAWS[1]])
 def test_halvings_change_no_draw(law):
   """Samples that go on in a smaller batch are what they would have been."""
-  expected = sample(law=law, num_samples=5, max_new_tokens=9)
-  ends = jnp.sum(expected.mask, axis=-1)
+  expected = drawn(law=law, num_samples=5, max_new_tokens=9)
+  ends = np.sum(expected.mask, axis=-1)
   assert len(set(ends.ravel().tolist())) > 2  # else nothing is tested
   for halvings in (1, 2, 7):
     actual = sample(
@@ -183,7 +211,7 @@ def test_halvings_pay_less_for_the_longest():
   lengths = {}
   for halvings in (0, 1, 2):
     rows.clear()
-    found = sample(
+    found = drawn(
         decoder=counting(rows.append),
         num_samples=8,
         max_new_tokens=12,
@@ -191,7 +219,7 @@ def test_halvings_pay_less_for_the_longest():
     )
     jax.effects_barrier()
     # `step` number t reads token t of those that have not stopped there.
-    running = jnp.sum(found.mask & ~(found.tokens == 4), axis=(0, 1))
+    running = np.sum(found.mask & ~(found.tokens == 4), axis=(0, 1))
     running = [int(x) for x in running[:-1] if x]
     sizes = [16 >> i for i in range(halvings + 1)]
     fit = lambda n: min(size for size in sizes if size >= n)  # noqa: B023
@@ -225,27 +253,28 @@ def test_one_token_needs_no_step():
 
 def test_draws_do_not_depend_on_the_batch_layout():
   """Permuted, split, with more samples, or cut short: the same draws."""
-  prompts, ids = jnp.array([[1], [2], [1], [3]]), jnp.array([7, 3, 5, 9])
-  run = lambda rows, **kwargs: sample(
+  prompts, ids = np.array([[1], [2], [1], [3]]), np.array([7, 3, 5, 9])
+  run = lambda rows, **kwargs: drawn(
       prompts=prompts[rows],
-      mask=jnp.ones((rows.size, 1), bool),
+      mask=np.ones((rows.size, 1), bool),
       prompt_ids=ids[rows],
       stop_tokens=(),
       **kwargs,
   ).tokens
-  whole = run(jnp.arange(4))
-  order = jnp.array([2, 0, 3, 1])
+  whole = run(np.arange(4))
+  order = np.array([2, 0, 3, 1])
   np.testing.assert_array_equal(run(order), whole[order])
-  np.testing.assert_array_equal(run(jnp.array([3])), whole[3:])
-  more = run(jnp.arange(4), num_samples=6, max_new_tokens=9)
+  np.testing.assert_array_equal(run(np.array([3])), whole[3:])
+  more = run(np.arange(4), num_samples=6, max_new_tokens=9)
   np.testing.assert_array_equal(more[:, :4, :6], whole)
   # Equal prompts with different ids are different examples.
-  assert jnp.any(whole[0] != whole[2])
+  assert np.any(whole[0] != whole[2])
 
 
 def test_seeds_under_vmap_equal_single_runs():
   keys = jax.random.split(jax.random.key(1), 3)
-  params = jnp.stack([LOGITS, 2 * LOGITS, chain_logits()])
+  logits = np.asarray(LOGITS)
+  params = np.stack([logits, 2 * logits, chain_logits()])
   run = lambda key, params: sample(key, params=params, max_new_tokens=9)
   many = jax.jit(jax.vmap(run))(keys, params)
   for i in range(3):

@@ -9,7 +9,11 @@ from rewardjax.policies.laws import SamplingLaw
 from tests import variants
 
 PROBABILITIES = np.array([[0.5, 0.05, 0.15, 0.3], [0.1, 0.2, 0.3, 0.4]])
-LOGITS = jnp.array(np.log(PROBABILITIES) + 7.0)  # a shift changes nothing
+# A shift changes nothing.
+LOGITS = jnp.array(np.log(PROBABILITIES) + 7.0, jnp.float32)
+# One program a law and shape.
+law_logits = jax.jit(laws.law_logits, static_argnums=0)
+inverse_cdf = jax.jit(laws.inverse_cdf, static_argnames="block")
 BY_HAND = [
     (SamplingLaw(), PROBABILITIES),
     (
@@ -40,7 +44,7 @@ BY_HAND = [
 @pytest.mark.parametrize("law, expected", BY_HAND)
 def test_law_logits_by_hand(variant, law, expected):
   actual = variant(lambda x: laws.law_logits(law, x))(LOGITS)
-  np.testing.assert_allclose(jnp.exp(actual), expected, atol=1e-6)
+  np.testing.assert_allclose(np.exp(actual), expected, atol=1e-6)
   outside = np.asarray(expected) == 0
   np.testing.assert_array_equal(np.isneginf(actual), outside)
 
@@ -64,16 +68,15 @@ def sorted_reference(logits, law):
 
 
 @pytest.mark.parametrize("top_k", [0, 1, 7, 500])
-@pytest.mark.parametrize(
-    "top_p, min_p",
-    [(1.0, 0.0), (0.9, 0.0), (0.3, 0.0), (1e-6, 0.0), (1.0, 0.02), (0.9, 0.3)],
-)
-def test_law_logits_equal_a_float64_reference_that_sorts(top_k, top_p, min_p):
-  law = SamplingLaw(0.8, top_k, top_p, min_p)
-  logits = 3 * jax.random.normal(jax.random.key(top_k), (6, 301))
-  actual = jax.jit(lambda x: laws.law_logits(law, x))(logits)
-  expected = np.stack([sorted_reference(row, law) for row in logits])
-  np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+def test_law_logits_equal_a_float64_reference_that_sorts(top_k):
+  pairs = [(1, 0), (0.9, 0), (0.3, 0), (1e-6, 0), (1, 0.02), (0.9, 0.3)]
+  options = [SamplingLaw(0.8, top_k, *map(float, pair)) for pair in pairs]
+  draw = np.random.default_rng(top_k).normal
+  logits = 3 * draw(size=(6, 301)).astype(np.float32)
+  every = jax.jit(lambda x: [laws.law_logits(law, x) for law in options])
+  for law, actual in zip(options, every(logits)):
+    expected = np.stack([sorted_reference(row, law) for row in logits])
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_traced_parameters_give_what_python_numbers_give():
@@ -87,43 +90,46 @@ def test_traced_parameters_give_what_python_numbers_give():
   ):
     np.testing.assert_allclose(
         traced(law.temperature, law.top_p, law.min_p),
-        laws.law_logits(law, LOGITS),
+        law_logits(law, LOGITS),
         rtol=1e-6,
     )
 
 
 def test_tokens_that_tie_with_the_last_kept_one_are_kept():
-  logits = jnp.array([1.0, 2.0, 1.0, 0.0])
+  logits = np.array([1.0, 2.0, 1.0, 0.0])
   for law in (SamplingLaw(1.0, 2), SamplingLaw(1.0, 0, 0.7)):
-    kept = jnp.isfinite(laws.law_logits(law, logits))
+    kept = np.isfinite(law_logits(law, logits))
     np.testing.assert_array_equal(kept, [True, True, True, False])
 
 
 def test_a_greedy_law_gives_ties_to_the_first_token():
-  actual = laws.law_logits(SamplingLaw(0), jnp.array([0.0, 3.0, 3.0]))
-  np.testing.assert_array_equal(actual, [-jnp.inf, 0.0, -jnp.inf])
+  actual = law_logits(SamplingLaw(0), np.array([0.0, 3.0, 3.0]))
+  np.testing.assert_array_equal(actual, [-np.inf, 0.0, -np.inf])
 
 
 def test_excluded_logits_may_be_minus_infinity():
-  logits = jnp.array([-jnp.inf, 0.0, 0.0, -1.0])
+  logits = np.array([-np.inf, 0.0, 0.0, -1.0])
   for law in (
       SamplingLaw(),
       SamplingLaw(1.0, 3),
       SamplingLaw(1.0, 0, 0.99),
       SamplingLaw(min_p=1e-9),
   ):
-    log_p = laws.law_logits(law, logits)
-    assert jnp.isneginf(log_p[0]) and jnp.isclose(jnp.exp(log_p).sum(), 1.0)
+    log_p = np.asarray(law_logits(law, logits))
+    assert np.isneginf(log_p[0]) and np.isclose(np.exp(log_p).sum(), 1.0)
 
 
 @pytest.mark.parametrize(
     "values", [[-0.0, 0.0, -1.0], [3.0, -2.5, 1e-40, -1e30], [5.0, 5.0]]
 )
 def test_the_bisected_quantile_is_the_kth_largest_value(values):
-  values = jnp.array(values)
-  for k in range(1, values.size + 1):
-    actual = laws._quantile(values, jnp.ones_like(values), k)
-    assert actual == jnp.sort(values)[-k]
+  values = np.array(values, np.float32)
+  find = jax.jit(
+      lambda x: [
+          laws._quantile(x, jnp.ones_like(x), k + 1) for k in range(len(x))
+      ]
+  )
+  np.testing.assert_array_equal(find(values), np.sort(values)[::-1])
 
 
 @pytest.mark.parametrize(
@@ -137,31 +143,31 @@ def test_the_bisected_quantile_is_the_kth_largest_value(values):
 )
 def test_gradients_of_kept_entries(law):
   """The kept set is constant, so small steps see the whole derivative."""
-  kept = jnp.isfinite(laws.law_logits(law, LOGITS))
-  finite = lambda x: jnp.where(kept, laws.law_logits(law, jnp.asarray(x)), 0.0)
+  kept = np.isfinite(law_logits(law, LOGITS))
+  finite = jax.jit(lambda x: jnp.where(kept, laws.law_logits(law, x), 0.0))
   check_grads(finite, (LOGITS,), order=1, modes=["rev"], eps=1e-3)
 
 
 def test_excluded_entries_and_greedy_laws_have_gradient_zero():
   law = SamplingLaw(1.0, 2)
-  grad = jax.grad(lambda x: laws.law_logits(law, x)[0, 1])(LOGITS)
-  np.testing.assert_array_equal(grad, jnp.zeros_like(LOGITS))
-  grad = jax.grad(lambda x: laws.law_logits(law, x)[0, 0])(LOGITS)
-  np.testing.assert_allclose(grad[0], [1 - 0.625, 0, 0, -0.375], rtol=1e-5)
+  slopes = jax.jit(jax.jacrev(lambda x: laws.law_logits(law, x)[0]))(LOGITS)
+  np.testing.assert_array_equal(slopes[1], np.zeros_like(LOGITS))
+  slope = np.asarray(slopes[0, 0])
+  np.testing.assert_allclose(slope, [1 - 0.625, 0, 0, -0.375], rtol=1e-5)
   greedy = lambda x: jnp.sum(jnp.where(x > 8, 1.0, 0.0)) + jnp.max(
       laws.law_logits(SamplingLaw(0), x)
   )
   np.testing.assert_array_equal(
-      jax.grad(greedy)(LOGITS), jnp.zeros_like(LOGITS)
+      jax.jit(jax.grad(greedy))(LOGITS), np.zeros_like(LOGITS)
   )
 
 
 def test_law_logits_widen_bfloat16():
-  logits = LOGITS.astype(jnp.bfloat16)
-  actual = laws.law_logits(SamplingLaw(0.5), logits)
-  assert actual.dtype == jnp.float32
+  logits = np.asarray(LOGITS).astype(jnp.bfloat16)
+  actual = law_logits(SamplingLaw(0.5), logits)
+  assert actual.dtype == np.float32
   expected = sorted_reference(logits[0], SamplingLaw(0.5))
-  np.testing.assert_allclose(actual[0], expected, rtol=1e-5)
+  np.testing.assert_allclose(np.asarray(actual)[0], expected, rtol=1e-5)
 
 
 BELOW_ONE = 1 - 2.0**-24  # the largest float32 below 1
@@ -170,8 +176,8 @@ BELOW_ONE = 1 - 2.0**-24  # the largest float32 below 1
 @variants.every
 def test_inverse_cdf_by_hand(variant):
   """Blocks of two tokens hold 3/4 and 1/4; inside they hold 2:1 and 1:1."""
-  log_probs = jnp.log(jnp.array([0.5, 0.25, 0.125, 0.125]))
-  uniforms = jnp.array(
+  log_probs = np.log(np.array([0.5, 0.25, 0.125, 0.125], np.float32))
+  uniforms = np.array(
       [
           [0.0, 0.0],
           [0.74, 0.66],
@@ -181,11 +187,12 @@ def test_inverse_cdf_by_hand(variant):
           [BELOW_ONE, 0.51],
           [BELOW_ONE, BELOW_ONE],
           [0.0, BELOW_ONE],
-      ]
+      ],
+      np.float32,
   )
-  rows = jnp.tile(log_probs, (8, 1))
+  rows = np.tile(log_probs, (8, 1))
   draw = lambda log_p, u: laws.inverse_cdf(log_p, u, block=2)
-  actual = variant(draw)(rows, uniforms)
+  actual = variant(draw)(jnp.asarray(rows), jnp.asarray(uniforms))
   np.testing.assert_array_equal(actual, [0, 0, 1, 2, 2, 3, 3, 1])
 
 
@@ -194,8 +201,8 @@ def test_inverse_cdf_gives_every_token_its_share_of_the_unit_square():
   grid = (np.arange(64) + 0.5) / 64
   uniforms = np.stack(np.meshgrid(grid, grid, indexing="ij"), -1)
   with np.errstate(divide="ignore"):
-    log_p = jnp.broadcast_to(jnp.log(jnp.array(p)), (64, 64, 9))
-  drawn = laws.inverse_cdf(log_p, jnp.array(uniforms, jnp.float32), block=4)
+    log_p = np.broadcast_to(np.log(p.astype(np.float32)), (64, 64, 9))
+  drawn = inverse_cdf(log_p, uniforms.astype(np.float32), block=4)
   share = np.bincount(np.ravel(drawn), minlength=9) / 64**2
   # A block boundary can cut a cell: at most one row of cells a boundary.
   np.testing.assert_allclose(share, p, atol=1 / 64)
@@ -205,42 +212,52 @@ def test_inverse_cdf_gives_every_token_its_share_of_the_unit_square():
 @pytest.mark.parametrize("size", [3, 128, 259, 1000])
 def test_inverse_cdf_never_returns_an_excluded_token(size):
   """At the ends of the unit interval too, where running sums round."""
-  logits = 4 * jax.random.normal(jax.random.key(size), (20, 1, size))
-  log_p = laws.law_logits(SamplingLaw(1.0, 0, 0.5), logits)
-  log_p = jnp.broadcast_to(log_p, (20, 16, size))
-  ends = jnp.array([0.0, 1e-7, 0.5, BELOW_ONE])
-  uniforms = jnp.stack(jnp.meshgrid(ends, ends), -1).reshape(1, 16, 2)
-  drawn = jax.jit(laws.inverse_cdf)(
-      log_p, jnp.broadcast_to(uniforms, (20, 16, 2))
-  )
-  chosen = jnp.take_along_axis(log_p, drawn[..., None], -1)
-  assert jnp.all(jnp.isfinite(chosen))
+  draw = np.random.default_rng(size).normal
+  logits = 4 * draw(size=(20, 1, size)).astype(np.float32)
+  ends = np.array([0.0, 1e-7, 0.5, BELOW_ONE], np.float32)
+  uniforms = np.stack(np.meshgrid(ends, ends), -1).reshape(1, 16, 2)
+  uniforms = np.broadcast_to(uniforms, (20, 16, 2))
+
+  @jax.jit
+  def draw_all(logits, uniforms):
+    log_p = laws.law_logits(SamplingLaw(1.0, 0, 0.5), logits)
+    log_p = jnp.broadcast_to(log_p, (20, 16, size))
+    return log_p, laws.inverse_cdf(log_p, uniforms)
+
+  log_p, drawn = map(np.asarray, draw_all(logits, uniforms))
+  chosen = np.take_along_axis(log_p, drawn[..., None], -1)
+  assert np.all(np.isfinite(chosen))
 
 
 def test_inverse_cdf_survives_running_sums_that_rise_where_mass_is_zero():
   """Sums over more than 128 blocks are tree-shaped and round unevenly."""
-  size = 384
-  mass = jax.random.uniform(jax.random.key(0), (500, size))
-  empty = jax.random.bernoulli(jax.random.key(1), 0.5, mass.shape)
-  mass = jnp.where(empty, 0.0, mass)
-  log_p = jnp.log(mass / jnp.sum(mass, axis=-1, keepdims=True))
-  running = jnp.cumsum(jnp.exp(log_p), axis=-1)
-  rises = (jnp.diff(running) > 0) & jnp.isneginf(log_p[:, 1:])
-  rows, columns = jnp.nonzero(rises)
+  random = np.random.default_rng(0)
+  mass = random.random((500, 384), np.float32)
+  mass = np.where(random.random(mass.shape) < 0.5, np.float32(0), mass)
+
+  @jax.jit
+  def sums(mass):
+    log_p = jnp.log(mass / jnp.sum(mass, axis=-1, keepdims=True))
+    return log_p, jnp.cumsum(jnp.exp(log_p), axis=-1)
+
+  log_p, running = map(np.asarray, sums(mass))
+  rises = (np.diff(running) > 0) & np.isneginf(log_p[:, 1:])
+  rows, columns = np.nonzero(rises)
   assert rows.size, "the trap is gone: so may be the guard against it"
   # Just above the sum before the rise.
   u = (running[rows, columns] / running[rows, -1])[:, None]
-  u = jnp.concatenate([u, jnp.zeros_like(u)], axis=-1)
-  drawn = laws.inverse_cdf(log_p[rows], u, block=1)
-  chosen = jnp.take_along_axis(log_p[rows], drawn[:, None], -1)
-  assert jnp.all(jnp.isfinite(chosen))
+  u = np.concatenate([u, np.zeros_like(u)], axis=-1)
+  drawn = np.asarray(inverse_cdf(log_p[rows], u, block=1))
+  chosen = np.take_along_axis(log_p[rows], drawn[:, None], -1)
+  assert np.all(np.isfinite(chosen))
 
 
 def test_inverse_cdf_beyond_the_last_sum_gives_a_kept_token():
   """The product uniform * total may round up to the total itself."""
-  log_p = jnp.log(jnp.array([[0.2, 0.5, 0.3, 0.0, 0.0]]))
-  drawn = laws.inverse_cdf(log_p, jnp.ones((1, 2)), block=2)
-  assert jnp.isfinite(log_p[0, drawn[0]])
+  with np.errstate(divide="ignore"):
+    log_p = np.log(np.array([[0.2, 0.5, 0.3, 0.0, 0.0]], np.float32))
+  drawn = inverse_cdf(log_p, np.ones((1, 2), np.float32), block=2)
+  assert np.isfinite(log_p[0, drawn[0]])
 
 
 def test_inverse_cdf_draws_tokens_rarer_than_a_float32_digit():
@@ -249,10 +266,15 @@ def test_inverse_cdf_draws_tokens_rarer_than_a_float32_digit():
   A running sum that starts at 0.5 has digits of 6e-8 and loses them all.
   """
   size = 2**17
-  p = jnp.full((size,), 0.01 / (size - 1)).at[0].set(0.99)
-  uniforms = jnp.stack([jnp.full((256,), 0.995), jnp.arange(256) / 256], -1)
-  rows = jnp.broadcast_to(jnp.log(p), (256, size))
-  drawn = np.asarray(laws.inverse_cdf(rows, uniforms))
+  p = np.full((size,), 0.01 / (size - 1), np.float32)
+  p[0] = 0.99
+  uniforms = np.stack([np.full(256, 0.995), np.arange(256) / 256], -1)
+  draw = jax.jit(
+      lambda log_p, u: laws.inverse_cdf(
+          jnp.broadcast_to(log_p, (256, size)), u
+      )
+  )
+  drawn = np.asarray(draw(np.log(p), uniforms.astype(np.float32)))
   # The middle block, and in it every token twice.
   assert abs(drawn[0] / size - 0.5) < 0.01
   np.testing.assert_array_equal(np.diff(drawn[::2]), 1)

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +28,24 @@ def run(call, log_probs):
 
   (_, out), slope = jax.value_and_grad(total, has_aux=True)(log_probs)
   return *out, slope
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def compiled(name, batch):
+  return run(cases.whole(CASES[name], batch), batch.log_probs)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def run_parts(name, batch, parts):
+  """Each part by itself, its credit made on the whole batch."""
+  given = cases.credit_half(CASES[name], batch)
+  return [
+      run(
+          cases.loss_half(CASES[name], batch, given, rows),
+          batches.take(batch.log_probs, rows),
+      )
+      for rows in parts
+  ]
 
 
 @every_recipe
@@ -57,13 +77,13 @@ def test_microbatches_order_and_padding_change_nothing(name):
   np.testing.assert_array_equal(slope[~batch.counted], 0.0)
   random = np.random.default_rng(0)
   if name != "amft":  # whose microbatches hold equal shares
-    given = cases.credit_half(case, batch)
-    order, added, slopes = random.permutation(16), None, np.zeros((16, 1, 6))
-    for rows in np.split(order, [6]):
-      part = cases.loss_half(case, batch, given, rows)
-      *out, slopes[rows] = run(part, batches.take(log_probs, rows))
-      added = out if added is None else jax.tree.map(jnp.add, added, out)
+    parts = np.split(random.permutation(16), [6])
+    *outs, of_parts = zip(*run_parts(name, batch, parts))
+    add = lambda a, b: np.asarray(a) + np.asarray(b)
+    added = [jax.tree.map(add, *out) for out in outs]
     jax.tree.map(close, added, [loss, metrics])
+    slopes = np.zeros((16, 1, 6))
+    slopes[np.concatenate(parts)] = np.concatenate(of_parts)
     close(slopes.reshape(slope.shape), slope)
   groups, members = random.permutation(4), random.permutation(4)
   move = lambda x: np.asarray(x)[groups][:, members]
@@ -76,9 +96,7 @@ def test_microbatches_order_and_padding_change_nothing(name):
     close(moved, move(slope))
   pad = lambda x: np.pad(x, [(0, 0), (0, 0), (0, 2)]) if x.ndim == 3 else x
   padded = batches.poison(batches.Batch(*map(pad, batches.make())))
-  other, _, longer = run(
-      cases.whole(case, padded), jnp.asarray(padded.log_probs)
-  )
+  other, _, longer = compiled(name, padded)
   close(other.value, loss.value)
   close(longer[..., :6], slope)
 
@@ -92,9 +110,7 @@ def test_an_invalid_sample_is_as_if_it_were_absent(name):
   valid = batch.valid.copy()
   valid[:, 0] = False
   marked = batches.poison(batch._replace(valid=valid))
-  one, _, slope = run(
-      cases.whole(case, dropped), jnp.asarray(dropped.log_probs)
-  )
+  one, _, slope = compiled(name, dropped)
   other, _, moved = run(
       cases.whole(case, marked), jnp.asarray(marked.log_probs)
   )

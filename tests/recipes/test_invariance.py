@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,9 +18,27 @@ def _total_and_slope(call, log_probs):
     loss, metrics = call(log_probs)
     return loss.total, (loss, metrics)
 
-  run = jax.jit(jax.value_and_grad(total, has_aux=True))
-  (_, out), slope = run(log_probs)
+  (_, out), slope = jax.value_and_grad(total, has_aux=True)(log_probs)
   return out, slope
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def run(name, batch):
+  """Loss, metrics and gradient; one program for all batches of a shape."""
+  return _total_and_slope(cases.whole(name, batch), batch.log_probs)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def run_parts(name, batch, parts):
+  """The same of each part, its credit made on the whole batch."""
+  given = cases.credit_half(name, batch)
+  return [
+      _total_and_slope(
+          cases.loss_half(name, batch, given, rows),
+          batches.take(batch.log_probs, rows),
+      )
+      for rows in parts
+  ]
 
 
 @every_recipe
@@ -29,15 +49,12 @@ def test_any_microbatching_is_the_whole_batch(name):
   cut through; totals, weights and gradients are added and divided once.
   """
   batch = batches.poison(batches.make())
-  log_probs = jnp.asarray(batch.log_probs)
-  (loss, metrics), slope = _total_and_slope(cases.whole(name, batch), log_probs)
-  given = cases.credit_half(name, batch)
-  order = np.random.default_rng(0).permutation(16)
-  added, slopes = None, np.zeros((16, 1, 6))
-  for rows in np.split(order, [1, 6]):
-    part = cases.loss_half(name, batch, given, rows)
-    out, slopes[rows] = _total_and_slope(part, batches.take(log_probs, rows))
-    added = out if added is None else jax.tree.map(jnp.add, added, out)
+  (loss, metrics), slope = run(name, batch)
+  parts = np.split(np.random.default_rng(0).permutation(16), [1, 6])
+  outs, of_parts = zip(*run_parts(name, batch, parts))
+  added = jax.tree.map(lambda *xs: sum(map(np.asarray, xs)), *outs)
+  slopes = np.zeros((16, 1, 6))
+  slopes[np.concatenate(parts)] = np.concatenate(of_parts)
   close = lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
   jax.tree.map(close, added, (loss, metrics))
   np.testing.assert_allclose(slopes.reshape(slope.shape), slope, atol=1e-6)
@@ -46,12 +63,13 @@ def test_any_microbatching_is_the_whole_batch(name):
 @pytest.mark.parametrize("name", ["grpo", "reinforce_pp", "ppo"])
 def test_sharding_changes_nothing(name):
   batch = batches.poison(batches.make())
-  call = cases.whole(name, batch)
-  log_probs = jnp.asarray(batch.log_probs)
   mesh = Mesh(np.array(jax.devices()[:4]), ("data",))
   spread = NamedSharding(mesh, PartitionSpec("data"))
-  one = _total_and_slope(call, log_probs)
-  four = _total_and_slope(call, jax.device_put(log_probs, spread))
+  one = run(name, batch)
+  four = run(
+      name,
+      batch._replace(log_probs=jax.device_put(batch.log_probs, spread)),
+  )
   close = lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
   jax.tree.map(close, one, four)
 
@@ -62,12 +80,8 @@ def test_order_of_groups_and_samples_does_not_matter(name):
   random = np.random.default_rng(1)
   groups, samples = random.permutation(4), random.permutation(4)
   shuffled = batches.Batch(*(x[groups][:, samples] for x in batch))
-  (one, _), slope = _total_and_slope(
-      cases.whole(name, batch), jnp.asarray(batch.log_probs)
-  )
-  (other, _), moved = _total_and_slope(
-      cases.whole(name, shuffled), jnp.asarray(shuffled.log_probs)
-  )
+  (one, _), slope = run(name, batch)
+  (other, _), moved = run(name, shuffled)
   np.testing.assert_allclose(one.value, other.value, rtol=1e-5)
   np.testing.assert_allclose(moved, slope[groups][:, samples], atol=1e-6)
 
@@ -78,12 +92,8 @@ def test_more_padding_changes_nothing(name):
   pad = lambda x: np.pad(x, [(0, 0), (0, 0), (0, 3)]) if x.ndim == 3 else x
   padded = batches.Batch(*(pad(x) for x in batch))
   padded = batches.poison(padded)
-  (one, _), slope = _total_and_slope(
-      cases.whole(name, batch), jnp.asarray(batch.log_probs)
-  )
-  (other, _), moved = _total_and_slope(
-      cases.whole(name, padded), jnp.asarray(padded.log_probs)
-  )
+  (one, _), slope = run(name, batch)
+  (other, _), moved = run(name, padded)
   np.testing.assert_allclose(one.value, other.value, rtol=1e-5)
   np.testing.assert_allclose(moved[..., :6], slope, atol=1e-6)
   np.testing.assert_array_equal(moved[..., 6:], 0.0)
@@ -98,12 +108,8 @@ def test_an_invalid_sample_is_as_if_it_were_absent(name):
   valid = batch.valid.copy()
   valid[:, 0] = False
   marked = batches.poison(batch._replace(valid=valid))
-  (one, _), slope = _total_and_slope(
-      cases.whole(name, dropped), jnp.asarray(dropped.log_probs)
-  )
-  (other, _), moved = _total_and_slope(
-      cases.whole(name, marked), jnp.asarray(marked.log_probs)
-  )
+  (one, _), slope = run(name, dropped)
+  (other, _), moved = run(name, marked)
   if name == "dr_grpo":  # rows of the batch count, whatever the mask
     np.testing.assert_allclose(other.weight, one.weight * 4 / 3)
   else:
@@ -130,9 +136,11 @@ def test_off_policy_weights_multiply_advantages():
     )(lp)[0]
     log_probs = batches.take(jnp.asarray(batch.log_probs), rows)
     flat = batches.take(weights, rows)
-    slope = lambda credit, call=call, lp=log_probs: jax.grad(
-        lambda x: call(credit, x).total
-    )(lp)
+    slope = jax.jit(
+        lambda credit, call=call, lp=log_probs: jax.grad(
+            lambda x: call(credit, x).total
+        )(lp)
+    )
     np.testing.assert_allclose(slope(weighted), flat * slope(given), atol=1e-6)
 
 

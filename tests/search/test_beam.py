@@ -1,7 +1,6 @@
 import itertools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,23 +13,29 @@ RNG = np.random.default_rng(0)
 ALL = list(itertools.product(range(VOCAB), repeat=3))
 ITEMS = [ALL[i] for i in RNG.permutation(len(ALL))[:30]]
 TRIE = tries.prefix_trie(ITEMS, vocab_size=VOCAB)
-PROMPTS = jnp.array([[0, 1], [3, 2], [4, 4]])
-MASK = jnp.ones(PROMPTS.shape, bool)
+PROMPTS = np.array([[0, 1], [3, 2], [4, 4]])
+MASK = np.ones(PROMPTS.shape, bool)
 
 
 def search(trie=TRIE, num_beams=6, **options):
   options = dict(max_new_tokens=3) | options
-  return beam.constrained_beam_search(
-      tabular.decoder(), tabular.LOGITS, PROMPTS, MASK, trie,
-      num_beams=num_beams, **options,
-  )
+
+  @jax.jit
+  def run(logits, prompts, mask):
+    return beam.constrained_beam_search(
+        tabular.decoder(), logits, prompts, mask, trie,
+        num_beams=num_beams, **options,
+    )
+
+  found = run(tabular.LOGITS, PROMPTS, MASK)
+  return jax.tree.map(np.asarray, found)
 
 
 def by_listing(items, renormalize=False):
   """Log-probability of every item after every prompt: [B, I]."""
   logits = np.asarray(tabular.LOGITS, np.float64)
   found = np.zeros((len(PROMPTS), len(items)))
-  for b, first in enumerate(np.asarray(PROMPTS)[:, -1]):
+  for b, first in enumerate(PROMPTS[:, -1]):
     for i, item in enumerate(items):
       previous = first
       for t, token in enumerate(item):
@@ -52,7 +57,7 @@ def test_wide_beams_are_the_exhaustive_best(renormalize):
   np.testing.assert_array_equal(found.items, best)
   expected = np.take_along_axis(exact, best, 1)
   np.testing.assert_allclose(found.scores, expected, rtol=1e-5)
-  np.testing.assert_allclose(jnp.sum(found.log_probs, -1), expected, rtol=1e-5)
+  np.testing.assert_allclose(np.sum(found.log_probs, -1), expected, rtol=1e-5)
   if renormalize:  # constrained sampling is a distribution over the items
     np.testing.assert_allclose(np.exp(expected).sum(1), 1, rtol=1e-5)
 
@@ -60,12 +65,13 @@ def test_wide_beams_are_the_exhaustive_best(renormalize):
 def test_beams_are_distinct_items_of_the_catalogue_in_order():
   found = search()
   assert np.all(found.valid) and np.all(found.mask)
-  for row, tokens in zip(np.asarray(found.items), np.asarray(found.tokens)):
+  for row, tokens in zip(found.items, found.tokens):
     assert len(set(row)) == 6
     assert [ITEMS[i] for i in row] == [tuple(x) for x in tokens]
   assert np.all(np.diff(found.scores, axis=1) <= 0)
+  items_of = jax.jit(lambda *rows: tries.items_of(TRIE, *rows))
   np.testing.assert_array_equal(
-      tries.items_of(TRIE, found.tokens, found.mask), found.items
+      items_of(found.tokens, found.mask), found.items
   )
 
 
@@ -95,20 +101,26 @@ def test_a_transformer_scores_as_its_full_forward_pass():
   model = transformer.Transformer(
       vocab_size=VOCAB, width=16, num_layers=2, num_heads=2, mlp_width=16
   )
-  params = model.init(jax.random.key(0), PROMPTS, MASK)["params"]
-  params = jax.tree.map(lambda x: 3 * x, params)
-  mask = MASK.at[0, 0].set(False)
-  found = jax.jit(
-      lambda params: beam.constrained_beam_search(
-          incremental.decoder(model), params, PROMPTS, mask, TRIE,
-          num_beams=4, max_new_tokens=3,
-      )
-  )(params)
-  features = transformer.completion_features(
-      model, params, PROMPTS, mask, found.tokens, found.mask
-  )
-  log_p = jax.nn.log_softmax(transformer.logits(model, params, features))
-  expected = jnp.take_along_axis(log_p, found.tokens[..., None], -1)[..., 0]
+  params = jax.jit(model.init)(jax.random.key(0), PROMPTS, MASK)["params"]
+  params = jax.tree.map(lambda x: 3 * np.asarray(x), params)
+  mask = MASK.copy()
+  mask[0, 0] = False
+
+  @jax.jit
+  def find(params, prompts, mask):
+    found = beam.constrained_beam_search(
+        incremental.decoder(model), params, prompts, mask, TRIE,
+        num_beams=4, max_new_tokens=3,
+    )
+    features = transformer.completion_features(
+        model, params, prompts, mask, found.tokens, found.mask
+    )
+    logits = transformer.logits(model, params, features)
+    return found, jax.nn.log_softmax(logits)
+
+  found, log_p = find(params, PROMPTS, mask)
+  tokens = np.asarray(found.tokens)[..., None]
+  expected = np.take_along_axis(np.asarray(log_p), tokens, -1)[..., 0]
   np.testing.assert_allclose(found.log_probs, expected, atol=1e-4)
 
 
