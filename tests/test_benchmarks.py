@@ -103,7 +103,7 @@ def test_operations_are_those_of_the_compiled_products():
   fields = workloads.MODELS["test"] | dict(width=64, mlp_width=512)
   model = transformer.Transformer(**fields)
   one = jnp.zeros((1, 2), jnp.int32)
-  params = model.init(jax.random.key(0), one, one == 0)["params"]
+  params = jax.jit(model.init)(jax.random.key(0), one, one == 0)["params"]
   kernels = [x.size for x in jax.tree.leaves(params["layers_0"]) if x.ndim == 2]
   assert workloads.matrix_entries(model) == model.num_layers * sum(kernels)
   parts = grpo_step.make_parts(workloads.Workload(model, params, batch))
