@@ -241,7 +241,7 @@ def test_the_command_shows_tables_and_one_line_errors(tmp_path):
   assert "5/5" in done.stderr  # the bar
   failed = command("--benchmark=mm_rlhf", "--scorer=x:y")
   assert failed.returncode == 1
-  assert failed.stderr.strip().splitlines()[-1].startswith("error: --scorer")
+  assert failed.stderr.strip().splitlines()[-1].startswith("error: a scorer")
   assert "Traceback" not in failed.stderr
   said = command("--help").stdout
   assert "--scorer" in said and "process_bench (id, problem, steps" in said
