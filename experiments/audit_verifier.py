@@ -111,4 +111,5 @@ def main(argv):
 
 if __name__ == "__main__":
   audit_options.define_flags()
+  flags.adopt_module_key_flags(audit_options)  # or --help hides them
   app.run(main)

@@ -8,7 +8,7 @@ is not met is a result, not an error.
 
 import functools
 
-from absl import app
+from absl import app, flags
 
 from experiments import commands, study_command
 from experiments.noise_studies import (
@@ -96,4 +96,5 @@ def main(argv):
 
 if __name__ == "__main__":
   study_command.define_flags("noise_study")
+  flags.adopt_module_key_flags(study_command)  # or --help hides them
   app.run(main, flags_parser=commands.parse_flags)

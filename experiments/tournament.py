@@ -101,4 +101,5 @@ def main(argv):
 if __name__ == "__main__":
   commands.keep_freed_memory()
   rlvr.define_flags("configs/tournament/rlvr.py")
+  flags.adopt_module_key_flags(rlvr)  # or --help hides them
   app.run(main, flags_parser=commands.parse_flags)

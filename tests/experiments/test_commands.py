@@ -1,6 +1,8 @@
 """A mistyped flag is one line that names the field and the choices."""
 
 import os
+import pathlib
+import re
 import sys
 
 import pytest
@@ -51,3 +53,15 @@ def test_a_command_starts_anew_once_to_keep_its_memory(monkeypatch):
   monkeypatch.delenv("GLIBC_TUNABLES")
   commands.keep_freed_memory()
   assert len(calls) == 1
+
+
+def test_help_shows_flags_that_other_modules_define():
+  """--help lists the flags of the command's own module, and what it adopts."""
+  folder = pathlib.Path(commands.__file__).parent
+  seen = []
+  for path in folder.glob("*.py"):
+    _, _, started = path.read_text().partition('if __name__ == "__main__":')
+    for module in re.findall(r"(\w+)\.define_flags\(", started):
+      assert f"adopt_module_key_flags({module})" in started, path.name
+      seen.append(path.stem)
+  assert {"audit_verifier", "noise_study", "tournament"} <= set(seen)
