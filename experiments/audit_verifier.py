@@ -14,7 +14,7 @@ docs/noise.md for the reasons; `experiments.sample_answers` makes answers.
 import pathlib
 import sys
 
-from absl import app, logging
+from absl import app, flags, logging
 
 from experiments import (
     audit_advice,

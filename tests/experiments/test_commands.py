@@ -63,5 +63,6 @@ def test_help_shows_flags_that_other_modules_define():
     _, _, started = path.read_text().partition('if __name__ == "__main__":')
     for module in re.findall(r"(\w+)\.define_flags\(", started):
       assert f"adopt_module_key_flags({module})" in started, path.name
+      assert re.search(r"^from absl import .*\bflags\b", path.read_text(), re.M)
       seen.append(path.stem)
   assert {"audit_verifier", "noise_study", "tournament"} <= set(seen)
