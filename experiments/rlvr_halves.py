@@ -19,6 +19,7 @@ from experiments import (
     rlvr_recipes,
     rlvr_rewards,
     rlvr_stages,
+    rlvr_turns,
 )
 from experiments.rlvr_policy import Setup
 from experiments.rlvr_recipes import Scored, StepScores, Trained
@@ -95,7 +96,8 @@ def credit_of_arm(
 
     def branch(rollouts, reward, seen, scored, spread):
       shaped = rlvr_rewards.total(reward, seen, rollouts, config)
-      credit = assign(config, rollouts, shaped, scored)
+      early = rlvr_turns.early(config, seen, rollouts)
+      credit = assign(config, rollouts, shaped, scored, early)
       wide, spread = rlvr_rewards.wide_groups(config, spread, shaped)
       credit = credit._replace(mask=credit.mask & wide[..., None, None])
       mask, marked = credit.mask, credit.marked

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from experiments import rlvr_stages
+from experiments import rlvr_stages, rlvr_turns
 from experiments.choices import choose
 from experiments.rlvr_measures import BESIDE, Found, beside_names
 from rewardjax.advantages import running
@@ -108,6 +108,8 @@ def total(reward: Reward, seen, rollouts: Rollouts, config) -> Reward:
     One reward per sample; with "normalized", its advantage.
   """
   o, names = config.shaping, beside_names(config)
+  if (paid := rlvr_turns.paid(config, seen)) is not None:
+    reward = reward._replace(value=jnp.sum(paid, axis=-1))
   if o.tiers:
     value = transforms.quantize(masking.fill_masked(*reward), num_tiers=o.tiers)
     reward = reward._replace(value=value)
