@@ -123,8 +123,8 @@ class Collector:
     observed, beside = self._observe(
         agents, (keys, found, rollouts, problems.kinds)
     )
-    seen = Seen(observed, truth, beside, found.gained)
-    return Batch(problems, rollouts, seen), mine.metrics
+    batch = Batch(problems, rollouts, Seen(observed, truth, beside))
+    return batch, mine.metrics
 
 
 class HostProgram:

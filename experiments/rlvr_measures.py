@@ -29,14 +29,12 @@ class Found(NamedTuple):
     answers are; negative where there is none.
   likelihood: of the reference answer after the sample's working.
   form: of the text.
-  gained: of each turn `[B, G, K]`.
   """
 
   verdict: Reward
   votes: Int[Array, "B G"] | None = None
   likelihood: Reward | None = None
   form: Reward | None = None
-  gained: Reward | None = None
 
 
 def beside_names(config) -> tuple[str, ...]:

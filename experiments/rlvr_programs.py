@@ -49,9 +49,8 @@ def draw(setup: Setup, key, agent: Agent, problems: Problems):
   sample_key, noise_key = jax.random.split(key)
   params = agent.train.params
   rollouts = rlvr_sampling.sample(setup, sample_key, params, problems)
-  verdict, gained = rlvr_turns.judge(setup, problems, rollouts)
+  verdict, _ = rlvr_turns.judge(setup, problems, rollouts)
   found = rlvr_measures.measure(setup, params, problems, rollouts, verdict)
-  found = found._replace(gained=gained)
   return problems, rollouts, found, noise_key
 
 
@@ -63,8 +62,7 @@ def collect(
   observed, beside = rlvr_verdicts.judge(
       setup, agent.arm, noise_key, found, rollouts, problems.kinds
   )
-  seen = Seen(observed, found.verdict, beside, found.gained)
-  return Batch(problems, rollouts, seen)
+  return Batch(problems, rollouts, Seen(observed, found.verdict, beside))
 
 
 def informative(batch: Batch) -> Bool[Array, " B"]:

@@ -31,6 +31,7 @@ from rewardjax.recipes.credit import (
     group_credit,
     return_credit,
 )
+from rewardjax.types import Reward
 
 
 def own_length(config) -> int:
@@ -70,6 +71,7 @@ class Scored(NamedTuple):
   by_law: Float[Array, "B G T"] | None = None
   values: Float[Array, "B G T"] | None = None
   steps: StepScores | None = None
+  gained: Reward | None = None  # of turns `[B, G, K]`, by the world
 
 
 class Trained(NamedTuple):

@@ -65,29 +65,28 @@ def judge(setup: Setup, problems: Problems, rollouts: Rollouts):
   return verdict, Reward(found.gained, found.alive & exists[..., None])
 
 
-def paid(config, seen) -> Float[Array, "B G K"] | None:
+def paid(config, seen, gained: Reward | None) -> Float[Array, "B G K"] | None:
   """What each turn is paid for; None if all is paid at the end."""
   if config.shaping.turns != "dense":
     return None
   success = seen.observed.value > 0.5
   most = float(worlds.sizes_of(config.task).length)
   return turns.dense_turn_reward(
-      seen.gained.value,
+      gained.value,
       success,
       jnp.full(success.shape, most),
-      seen.gained.valid,
+      gained.valid,
   )
 
 
-def early(config, seen, rollouts: Rollouts) -> Float[Array, "B G T"] | None:
-  """What is paid before the end, on the actions that earned it."""
-  found = paid(config, seen)
-  if found is None:
+def early(paid, rollouts: Rollouts) -> Float[Array, "B G T"] | None:
+  """What turns are paid for `[B, G, K]`, on the actions that earned it."""
+  if paid is None:
     return None
-  length, num_turns = rollouts.mask.shape[-1], found.shape[-1]
+  length, num_turns = rollouts.mask.shape[-1], paid.shape[-1]
   ids = jnp.arange(length) // (length // num_turns)
   ids = jnp.broadcast_to(ids, rollouts.mask.shape)
-  return placement.step_end(found, ids, rollouts.mask)
+  return placement.step_end(paid, ids, rollouts.mask)
 
 
 def metrics(gained: Reward | None) -> dict[str, Array]:

@@ -13,7 +13,6 @@ from experiments import (
     rlvr_halves,
     rlvr_rewards,
     rlvr_stages,
-    rlvr_turns,
 )
 from experiments.rlvr_measures import Found
 from experiments.rlvr_policy import Setup
@@ -30,13 +29,11 @@ class Seen(NamedTuple):
   """Verdicts on one batch of rollouts: as observed, and as they should be.
 
   beside: other rewards `[B, G, M]` that are added; None if there are none.
-  gained: of each turn `[B, G, K]`; None for samples of one turn.
   """
 
   observed: Reward
   truth: Reward
   beside: Reward | None = None
-  gained: Reward | None = None
 
 
 def observe(setup: Setup, arm, key, truth: Reward, kinds) -> Reward:
@@ -107,8 +104,7 @@ def metrics(seen: Seen, corrected: Reward, rollouts: Rollouts) -> dict:
   metrics["true_reward"] = Mean.of(*seen.truth)
   metrics["corrected_reward"] = Mean.of(*corrected)
   metrics["truncated"] = Mean.of(rollouts.truncated.astype(jnp.float32))
-  found = {name: mean.value for name, mean in metrics.items()}
-  return found | rlvr_turns.metrics(seen.gained)
+  return {name: mean.value for name, mean in metrics.items()}
 
 
 def mass_metrics(config, seen: Seen, rollouts: Rollouts) -> dict:

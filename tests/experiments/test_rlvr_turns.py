@@ -229,8 +229,9 @@ def by_hand(name, dense, params, rollouts, verdict, gained):
 def job_loss(setup, params, rollouts, verdict, gained):
   """The loss of the main job, both halves."""
   values = rlvr_policy.score(setup, params, rollouts).values
-  scored = rlvr_recipes.Scored(values=jax.lax.stop_gradient(values))
-  seen = rlvr_programs.Seen(verdict, verdict, None, gained)
+  values = jax.lax.stop_gradient(values)
+  scored = rlvr_recipes.Scored(values=values, gained=gained)
+  seen = rlvr_programs.Seen(verdict, verdict)
   credit, _ = rlvr_halves.credit_of_arm(
       setup, jnp.array(0), rollouts, verdict, seen, scored,
       running.init_spread(),
