@@ -16,6 +16,7 @@ from experiments import (
     rlvr_sampling,
     rlvr_stages,
     rlvr_steps,
+    rlvr_turns,
     task_rows,
     tasks,
     verifying,
@@ -74,6 +75,7 @@ def check(config: mlc.ConfigDict) -> None:
       "warm_up.num_steps",
       "sampling.halvings",
       "sampling.lanes",
+      "task.turns",
       "evaluation.num_samples",
       "verifier.memory_mb",
       "asynchronous.lag",
@@ -93,6 +95,7 @@ def check(config: mlc.ConfigDict) -> None:
   rlvr_steps.check(config)
   rlvr_imitation.check(config)
   rlvr_sampling.check(config)
+  rlvr_turns.check(config)
   _check_wordings(config)
   _check_pretrained(config)
   _check_asynchronous(config)
@@ -118,6 +121,7 @@ def _check_pass_at(config) -> None:
   drawn = config.evaluation.num_samples or config.sampling.group_size
   largest = max(config.evaluation.pass_at, default=0)
   sampled = config.verifier.trusted != "tokens" or config.task.answer_mark
+  sampled = sampled or config.task.turns
   if sampled and largest > drawn:
     raise ValueError(
         f"config.evaluation.pass_at = {largest} needs as many samples of each "

@@ -13,7 +13,7 @@ from experiments import (
     rlvr_policy,
     rlvr_programs,
     rlvr_sampling,
-    verifying,
+    rlvr_turns,
 )
 from experiments.rlvr_policy import Setup
 from experiments.tasks import Problems
@@ -51,8 +51,9 @@ def make_success(setup: Setup, held_out: Problems) -> Callable[..., dict]:
 
   The accuracy is the policy's own probability of the reference answer,
   averaged over problems: what a token verifier would accept on average.
-  Where working comes before the answer there are too many ways to it: then
-  it is the share of samples, drawn with one key throughout.
+  Where working comes before the answer, or a world answers in between, there
+  are too many ways to it: then it is the share of samples, drawn with one key
+  throughout.
   """
   names = tuple(setup.config.task.kinds)
   held_out = jax.tree.map(jnp.asarray, held_out)
@@ -70,12 +71,11 @@ def make_success(setup: Setup, held_out: Problems) -> Callable[..., dict]:
   def sampled_success(params):
     key = jax.random.key(0)
     rollouts = rlvr_sampling.answer(setup, key, params, held_out)
-    reward = verifying.match_tokens(
-        held_out, rollouts, setup.stop_tokens, setup.mark
-    )
+    reward, _ = rlvr_turns.judge(setup, held_out, rollouts)
     return by_sample(reward, kinds, setup.config)
 
-  return sampled_success if setup.mark else success
+  drawn = setup.mark or setup.world is not None
+  return sampled_success if drawn else success
 
 
 def make_evaluate(setup: Setup, held_out: Problems) -> Callable[..., dict]:

@@ -19,6 +19,7 @@ from experiments import (
     rlvr_recipes,
     rlvr_rewards,
     rlvr_stages,
+    rlvr_turns,
 )
 from experiments.rlvr_policy import Setup
 from experiments.rlvr_recipes import Scored, StepScores, Trained
@@ -94,8 +95,10 @@ def credit_of_arm(
     assign = (rlvr_recipe_calls if named else rlvr_stages).credit
 
     def branch(rollouts, reward, seen, scored, spread):
-      shaped = rlvr_rewards.total(reward, seen, rollouts, config)
-      credit = assign(config, rollouts, shaped, scored)
+      paid = rlvr_turns.paid(config, seen, scored.gained)
+      shaped = rlvr_rewards.total(reward, seen, rollouts, config, paid)
+      early = rlvr_turns.early(paid, rollouts)
+      credit = assign(config, rollouts, shaped, scored, early)
       wide, spread = rlvr_rewards.wide_groups(config, spread, shaped)
       credit = credit._replace(mask=credit.mask & wide[..., None, None])
       mask, marked = credit.mask, credit.marked

@@ -18,6 +18,7 @@ from experiments import (
     rlvr_policy,
     rlvr_rewards,
     rlvr_steps,
+    rlvr_turns,
     rlvr_verdicts,
 )
 from experiments.rlvr_policy import Setup
@@ -184,6 +185,10 @@ def make_learn(setup: Setup):
     metrics |= rlvr_verdicts.metrics(seen, reward, rollouts)
     metrics |= rlvr_verdicts.mass_metrics(config, seen, rollouts)
     scored = score_start(setup, agent, rollouts, reward)
+    if setup.world is not None:
+      _, gained = rlvr_turns.judge(setup, problems, rollouts)
+      scored = scored._replace(gained=gained)
+    metrics |= rlvr_turns.metrics(scored.gained)
     read = rlvr_steps.read(setup, agent.train.params, rollouts, reward)
     scored = rlvr_steps.score(
         setup, agent, keys["score"], problems, read, scored

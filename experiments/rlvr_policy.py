@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import ml_collections as mlc
 from jaxtyping import Array, Float, Key, PyTree
 
-from experiments import rlvr_recipe_calls, rlvr_recipes
+from experiments import rlvr_recipe_calls, rlvr_recipes, worlds
 from experiments.tasks import Problems
 from rewardjax.core import mapping, packing
 from rewardjax.models import (
@@ -46,6 +46,8 @@ class Setup(NamedTuple):
   separator: tuple[int, ...] = ()
   # All there is to be said, where samples are searched for.
   catalogue: Trie | None = None
+  # What answers between the turns of an episode; None: there is one turn.
+  world: worlds.Spoken | None = None
 
   @property
   def config(self) -> mlc.FrozenConfigDict:
@@ -109,6 +111,7 @@ def make_setup(arms, model, tokenizer, pretrained_params: PyTree) -> Setup:
   setup = setup._replace(
       mark=read(setup.config.task.answer_mark),
       separator=read(setup.config.steps.separator),
+      world=worlds.make(setup.config, tokenizer),
   )
   adapts = setup.config.lora.rank > 0
   return setup._replace(frozen=pretrained_params if adapts else None)
@@ -153,23 +156,26 @@ def score(
 ) -> Scores:
   """Log-probs and entropies under a law, by default the sampler's; values.
 
+  Of the policy's own tokens: what a world says in between is read only.
   Where `config.sampling.lanes` rows per prompt hold all of its completions
   they are packed into these: short answers then cost what they are long.
   """
   _, group, width = rollouts.mask.shape
   lanes = setup.config.sampling.lanes
   law = law or setup.law
-  padded = lambda params: _score(setup, params, law, *rollouts[:4])
+  texts = rollouts.tokens, rollouts.read, rollouts.mask
+  padded = lambda params: _score(setup, params, law, *rollouts[:2], *texts)
   if not 0 < lanes < group:
     return padded(params)
-  lengths = jnp.sum(rollouts.mask, axis=-1)
+  lengths = jnp.sum(rollouts.read, axis=-1)
   plan = packing.first_fit(lengths, lanes=lanes, room=width, width=width)
 
   def packed(params):
-    rows = packing.pack(plan, rollouts.tokens)
-    found = _score(
-        setup, params, law, *rollouts[:2], rows, plan.mask, plan.segments
-    )
+    rows, own = packing.pack(plan, rollouts.tokens), plan.mask
+    if rollouts.real is not None:
+      own = own & packing.pack(plan, rollouts.mask)
+    texts = rows, plan.mask, own, plan.segments
+    found = _score(setup, params, law, *rollouts[:2], *texts)
     return Scores(*(packing.unpack(plan, x, width) for x in found))
 
   fits = mapping.all_mapped(jnp.all(plan.fits))
@@ -177,11 +183,11 @@ def score(
 
 
 def _score(
-    setup, params, law, prompts, prompt_mask, tokens, mask, segments=None
+    setup, params, law, prompts, prompt_mask, tokens, read, mask, segments=None
 ):
   policy = language_model(setup, params)
   features = transformer.completion_features(
-      setup.model, policy, prompts, prompt_mask, tokens, mask, segments
+      setup.model, policy, prompts, prompt_mask, tokens, read, segments
   )
   table = transformer.unembedding(setup.model, policy)
   scores = log_probs.score_features(features, table, tokens, mask, law=law)
@@ -197,7 +203,7 @@ def states(
 ) -> Float[Array, "B G W D"]:
   """What the policy has read: before each of T tokens, and after the last."""
   room = ((0, 0), (0, 0), (0, 1))
-  tokens, mask = (jnp.pad(x, room) for x in (rollouts.tokens, rollouts.mask))
+  tokens, mask = (jnp.pad(x, room) for x in (rollouts.tokens, rollouts.read))
   return transformer.completion_features(
       setup.model,
       language_model(setup, params),
@@ -217,6 +223,7 @@ def reference_rollouts(problems: Problems) -> Rollouts:
       as_group(problems.answer_mask),
       jnp.zeros(as_group(problems.answers).shape),
       jnp.zeros(as_group(problems.kinds).shape, bool),
+      jax.tree.map(as_group, problems.answer_real),
   )
 
 

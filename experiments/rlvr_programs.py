@@ -19,8 +19,8 @@ from experiments import (
     rlvr_learner,
     rlvr_measures,
     rlvr_sampling,
+    rlvr_turns,
     rlvr_verdicts,
-    verifying,
 )
 from experiments.rlvr_learner import Agent, Batch
 from experiments.rlvr_policy import Setup
@@ -49,9 +49,7 @@ def draw(setup: Setup, key, agent: Agent, problems: Problems):
   sample_key, noise_key = jax.random.split(key)
   params = agent.train.params
   rollouts = rlvr_sampling.sample(setup, sample_key, params, problems)
-  verdict = verifying.match_tokens(
-      problems, rollouts, setup.stop_tokens, setup.mark
-  )
+  verdict, _ = rlvr_turns.judge(setup, problems, rollouts)
   found = rlvr_measures.measure(setup, params, problems, rollouts, verdict)
   return problems, rollouts, found, noise_key
 

@@ -39,6 +39,7 @@ _DATA = {
     "labels",
     "num_steps",
     "success_rate",
+    "early_rewards",
 }
 # Options that are functions, by the names they have in a config.
 _FUNCTIONS = {
@@ -169,14 +170,19 @@ def law(config, rollouts: Rollouts, reward: Reward, plain: SamplingLaw):
 
 
 def credit(
-    config, rollouts: Rollouts, reward: Reward, scored: Scored
+    config, rollouts: Rollouts, reward: Reward, scored: Scored, early=None
 ) -> Credit:
-  """The recipe's credit half, on the whole batch."""
+  """The recipe's credit half, on the whole batch.
+
+  `early` `[B, G, T]` is the part of a reward that is paid before the end, for
+  recipes that have a place for it; None: no part.
+  """
   recipe, options = of(config), options_of(config)
   data = {
       "reference_log_probs": scored.reference,
       "tempered_log_probs": scored.by_law,
       "values": scored.values,
+      "early_rewards": early,
   }
   data = _chosen(recipe.credit, data | _of_steps(config, scored))
   options = {k: options[k] for k in recipe.shared}

@@ -31,6 +31,12 @@ from rewardjax.recipes.credit import (
     group_credit,
     return_credit,
 )
+from rewardjax.types import Reward
+
+
+def own_length(config) -> int:
+  """How many tokens of its own a sample has at most: a turn has one."""
+  return config.task.turns or config.task.answer_length
 
 
 class Needs(NamedTuple):
@@ -65,6 +71,7 @@ class Scored(NamedTuple):
   by_law: Float[Array, "B G T"] | None = None
   values: Float[Array, "B G T"] | None = None
   steps: StepScores | None = None
+  gained: Reward | None = None  # of turns `[B, G, K]`, by the world
 
 
 class Trained(NamedTuple):
@@ -135,7 +142,7 @@ RECIPES = {
     "dr_grpo": Recipe(
         policy_gradient.dr_grpo,
         partial(group_credit, estimator=group.centered),
-        of_task=lambda config: dict(length=config.task.answer_length),
+        of_task=lambda config: dict(length=own_length(config)),
     ),
     # The paper's buffer is 4,096 of 20,480 tokens.
     "dapo": Recipe(
@@ -143,8 +150,8 @@ RECIPES = {
         dapo_credit,
         ("max_length", "buffer", "factor", "drop_truncated"),
         of_task=lambda config: dict(
-            max_length=config.task.answer_length,
-            buffer=max(1, config.task.answer_length // 5),
+            max_length=own_length(config),
+            buffer=max(1, own_length(config) // 5),
         ),
     ),
     "gspo": Recipe(policy_gradient.gspo, group_credit),

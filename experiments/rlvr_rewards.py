@@ -95,7 +95,9 @@ def _gated(part: Reward, verdict: Reward, options) -> Reward:
   return Reward(paid, part.valid & verdict.valid)
 
 
-def total(reward: Reward, seen, rollouts: Rollouts, config) -> Reward:
+def total(
+    reward: Reward, seen, rollouts: Rollouts, config, paid=None
+) -> Reward:
   """The corrected reward in tiers, less length, plus what is beside it.
 
   Args:
@@ -103,11 +105,15 @@ def total(reward: Reward, seen, rollouts: Rollouts, config) -> Reward:
     seen: `rlvr_verdicts.Seen`; gates read what was observed.
     rollouts: whole groups.
     config: of the arm.
+    paid: what turns are paid for `[B, G, K]`: their sum takes the place of
+      the reward; None: nothing does.
 
   Returns:
     One reward per sample; with "normalized", its advantage.
   """
   o, names = config.shaping, beside_names(config)
+  if paid is not None:
+    reward = reward._replace(value=jnp.sum(paid, axis=-1))
   if o.tiers:
     value = transforms.quantize(masking.fill_masked(*reward), num_tiers=o.tiers)
     reward = reward._replace(value=value)

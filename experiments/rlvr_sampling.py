@@ -13,7 +13,7 @@ from experiments.rlvr_policy import Setup
 from experiments.tasks import Problems, Task
 from rewardjax.data import loader
 from rewardjax.models import incremental, stacking
-from rewardjax.policies import decoding
+from rewardjax.policies import decoding, turns
 from rewardjax.policies.laws import SamplingLaw
 from rewardjax.search import beam, tries
 from rewardjax.types import Rollouts
@@ -39,7 +39,7 @@ def sample(setup: Setup, key, params: PyTree, problems: Problems) -> Rollouts:
   found = jax.lax.map(draw, jax.random.split(key, o.parts))
   # Prompts are the same in all parts.
   prompts = jax.tree.map(lambda x: x[0], found[:2])
-  return Rollouts(*prompts, *map(_join, found[2:]))
+  return Rollouts(*prompts, *jax.tree.map(_join, found[2:]))
 
 
 def _join(parts):
@@ -124,12 +124,26 @@ def _sample(setup, key, params, problems, num_samples, law):
   model, policy = stacking.unroll(
       setup.model, rlvr_policy.language_model(setup, params)
   )
+  decoder = incremental.decoder(model)
+  prompts = problems.prompts, problems.prompt_mask
+  if (world := setup.world) is not None:
+    return turns.sample(
+        key,
+        decoder,
+        policy,
+        *prompts,
+        world.states(problems.start),
+        world.responder(),
+        num_samples=num_samples,
+        num_turns=world.num_turns,
+        law=law,
+        pad_token=world.pad,
+    )
   return decoding.sample(
       key,
-      incremental.decoder(model),
+      decoder,
       policy,
-      problems.prompts,
-      problems.prompt_mask,
+      *prompts,
       num_samples=num_samples,
       max_new_tokens=setup.config.task.answer_length,
       stop_tokens=setup.stop_tokens,

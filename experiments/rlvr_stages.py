@@ -151,15 +151,18 @@ def shape_reward(reward: Reward, rollouts: Rollouts, options) -> Reward:
   return Reward(value, reward.valid)
 
 
-def credit(config, rollouts: Rollouts, reward: Reward, scored):
+def credit(config, rollouts: Rollouts, reward: Reward, scored, early=None):
   """Credit from shaped rewards, as `config.credit` says.
 
-  `scored` is a `rlvr_recipes.Scored`.
+  `scored` is a `rlvr_recipes.Scored`; `early` `[B, G, T]` is the part of a
+  reward that is paid before the end, or None.
   """
   anchor = dict(
       reference_log_probs=scored.reference,
       kl_coefficient=config.regularizer.kl_in_reward,
   )
+  if config.credit.name != "group":  # who has no place for it in time
+    anchor["early_rewards"] = early
   assign = CREDITS[config.credit.name]
   return assign(rollouts, reward, scored.values, config.credit, anchor)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import ml_collections as mlc
 
-from experiments import choices
+from experiments import choices, worlds
 from rewardjax.data import expressions, traced_integers
 
 OPERATORS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
@@ -169,9 +169,23 @@ def jsonl(options: mlc.ConfigDict, data_dir: str) -> Rows:
   return Rows(*splits, tuple(options.kinds))
 
 
+def quests(options: mlc.ConfigDict, data_dir: str) -> Rows:
+  """Quests over several turns, and the way that an expert goes."""
+  del data_dir  # made in a moment
+  made = worlds.quest_rows(
+      worlds.sizes_of(options),
+      seed=options.seed,
+      num_rows=options.num_train + options.num_held_out,
+      num_turns=options.turns,
+  )
+  splits = made[: options.num_train], made[options.num_train :]
+  return Rows(*splits, tuple(options.kinds))
+
+
 TASKS = {
     "arithmetic": arithmetic,
     "jsonl": jsonl,
+    "quests": quests,
     "reasoning_gym": reasoning_gym,
     "traced_integers": traced,
 }

@@ -8,7 +8,7 @@ import ml_collections as mlc
 import numpy as np
 from jaxtyping import Bool, Int
 
-from experiments import choices, task_rows
+from experiments import choices, task_rows, worlds
 from rewardjax.data import loader, pretrained_tokenizer, strata, tokenizers
 from rewardjax.models import pretrained
 
@@ -22,13 +22,19 @@ TOKENIZERS = {
 
 
 class Problems(NamedTuple):
-  """Prompts with their answers, as tokens, and the kind of each."""
+  """Prompts with their answers, as tokens, and the kind of each.
+
+  In a world an answer is a demonstration: `answer_mask` is True on its
+  actions, `answer_real` on observations as well; `start` is where it starts.
+  """
 
   prompts: Int[Any, "*batch B P"]
   prompt_mask: Bool[Any, "*batch B P"]
   answers: Int[Any, "*batch B L"]
   answer_mask: Bool[Any, "*batch B L"]
   kinds: Int[Any, "*batch B"]
+  answer_real: Bool[Any, "*batch B L"] | None = None
+  start: Int[Any, "*batch B S"] | None = None
 
 
 class Task(NamedTuple):
@@ -48,6 +54,7 @@ class Task(NamedTuple):
   shown: str = "answer"
   answer_mark: str = ""
   reword: Callable[[str], str] | None = None
+  world: worlds.Spoken | None = None  # of tasks of several turns
 
   def encode(self, rows: Sequence[dict], column: str = "answer") -> Problems:
     """Rows as NumPy arrays `[N, ...]`; `column` gives the answers."""
@@ -57,10 +64,13 @@ class Task(NamedTuple):
         self.prompt_length,
         **self.reading,
     )
+    kinds = np.asarray(columns.get("kind", np.zeros(len(rows))), np.int32)
+    if self.world is not None:
+      tokens, own, real = self.world.encode(columns["episode"])
+      return Problems(*prompts, tokens, own, kinds, real, columns["start"])
     answers = self.tokenizer.encode_answers(
         columns[column], self.answer_length
     )
-    kinds = np.asarray(columns.get("kind", np.zeros(len(rows))), np.int32)
     return Problems(*prompts, *answers, kinds)
 
   def wordings(self, row: dict) -> list[dict]:
@@ -90,8 +100,9 @@ class Task(NamedTuple):
   def _check_row(self, row: dict[str, list[str]]) -> None:
     asked, answer = self.ask(row["prompt"][0]), row[self.shown][0]
     prompt = len(self.tokenizer.encode(asked, **self.reading))
-    # The stop token is one more.
-    lengths = prompt, len(self.tokenizer.encode(answer)) + 1
+    # The stop token is one more; an episode stops by itself.
+    stop = 1 if self.world is None else 0
+    lengths = prompt, len(self.tokenizer.encode(answer)) + stop
     for name, text, length in zip(
         ("prompt_length", "answer_length"), (asked, answer), lengths
     ):
@@ -131,7 +142,7 @@ class Task(NamedTuple):
     def collate(rows):
       split = lambda x: x.reshape(num_seeds, per_seed, *x.shape[1:])[:, mine]
       rows = [twin for row in rows for twin in self.wordings(row)]
-      return Problems(*map(split, self.encode(rows, column)))
+      return jax.tree.map(split, self.encode(rows, column))
 
     copies = 1 if self.reword is None else 2
     options = dict(
@@ -185,6 +196,7 @@ def make_task(config: mlc.ConfigDict, data_dir: str | None) -> Task:
       rows.shown,
       options.answer_mark,
       task_rows.rewording(options),
+      worlds.make(config, tokenizer),
   )
   task.check_rows(options.path or options.name)
   return task

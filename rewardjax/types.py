@@ -44,6 +44,10 @@ class Rollouts(NamedTuple):
   after it are padding. `log_probs` are the sampler's own (the behaviour),
   under its sampling law. `truncated` marks samples that ran out of room
   before they drew a stop token.
+
+  Over several turns a world answers in between: `mask` is then True on the
+  policy's own tokens alone, which are all that losses and statistics count,
+  and `real` on the observations as well, which the policy reads.
   """
 
   prompts: Int[Array, "B P"]
@@ -52,6 +56,12 @@ class Rollouts(NamedTuple):
   mask: Bool[Array, "B G T"]  # padded right
   log_probs: Float[Array, "B G T"]
   truncated: Bool[Array, "B G"]
+  real: Bool[Array, "B G T"] | None = None  # None: equal to `mask`
+
+  @property
+  def read(self) -> Bool[Any, "B G T"]:
+    """Tokens that exist, whoever said them: what attention reads."""
+    return self.mask if self.real is None else self.real
 
 
 class PreferencePairs(NamedTuple):

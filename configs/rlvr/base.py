@@ -31,7 +31,9 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
 
   # "arithmetic" makes problems; "jsonl" reads prompts and answers at `path`;
   # "reasoning_gym" mixes the data sets that `kinds` names; "traced_integers"
-  # shows its working, `kinds` are programs (tokenizer="byte").
+  # shows its working, `kinds` are programs (tokenizer="byte"); "quests" takes
+  # several turns, between which a world answers, and success is the verdict
+  # (kinds=("quest",), tokenizer="byte", answer_length=3 turns).
   config.task = dict(
       name="arithmetic",
       path="",
@@ -59,6 +61,10 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
           rate=1.0,
           intensity=0.0,
       ),
+      # Turns of an episode at most; 0: there is one, without a world.
+      turns=0,
+      # Rooms on a side, objects in them, and how many of these are asked for.
+      quests=dict(width=2, objects=2, length=1),
       # What stands between working and answer, as in "2;3;=3": verifiers read
       # what follows the last of these. "": all of a completion is its answer.
       answer_mark="",
@@ -247,6 +253,10 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       overlong_buffer=0,  # tokens; 0: off
       overlong_factor=1.0,
       missing_stop=0.0,
+      # Of several turns: success is paid at the end, "sparse", or by what each
+      # turn gained, "dense": "ppo" and credit.name "gae" or "return" pay it
+      # on that turn, recipes on groups as a sum.
+      turns="sparse",
       # Groups whose rewards spread less than `factor` of what was usual leave
       # the loss, once `after` batches are known (RLPR: 0.5); 0: none does.
       spread=dict(factor=0.0, decay=0.99, after=5),

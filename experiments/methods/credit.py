@@ -187,8 +187,10 @@ METHODS = (
             "shaping.turns.dense_turn_reward",
             "shaping.turns.sparse_turn_reward",
             "environments.episodes.play",
+            "environments.episodes.replay",
             "environments.quests.world",
             "environments.quests.expert",
+            "policies.turns.sample",
             "advantages.placement.step_end",
         ),
         tests=(
@@ -196,7 +198,21 @@ METHODS = (
             "tests/shaping/test_turns.py",
             "tests/environments/test_quests.py",
             "tests/environments/test_episodes.py",
+            "tests/policies/test_turns.py",
+            "tests/experiments/test_rlvr_turns.py",
         ),
+        switch=(
+            "task.name=quests",
+            'task.kinds=("quest",)',
+            "task.tokenizer=byte",
+            "task.turns=6",
+            "task.quests.length=2",
+            "task.prompt_length=4",
+            "task.answer_length=18",
+            "recipe.name=ppo",
+            "shaping.turns=dense",
+        ),
+        configs=("configs/rlvr/quests.py",),
         shown=(
             "The paper's dense rewards; observation tokens, whatever they "
             "hold, change no gradient of PPO, GRPO or RLOO; the scripted "
@@ -209,7 +225,10 @@ METHODS = (
             "side, three objects, and two of them to fetch: about four "
             "commands. Its policy reads the last observation, there is no "
             "KL, and larger quests are longer ones, since a room is a token "
-            "of its own. Text games would need a pretrained model."
+            "of its own. Text games would need a pretrained model. In the "
+            "main job a language model plays through its cache, warmed up on "
+            "the expert's episodes; its actions are any tokens, of which five "
+            "do something, and fresh quests of the sizes trained on test it."
         ),
     ),
     Method(

@@ -116,6 +116,44 @@ def play(
   return _episode(tokens, window, *found, world.is_won(state))
 
 
+class Replay(NamedTuple):
+  """What is known of K turns once their actions are.
+
+  gained: of each turn; 0 after the end.
+  alive: True on turns that took place.
+  success: whether the episode was won.
+  """
+
+  gained: Float[Array, " K"]
+  alive: Bool[Array, " K"]
+  success: Bool[Array, ""]
+
+
+def replay(
+    key: Key[Array, ""], world: World, state: PyTree, actions: Int[Array, " K"]
+) -> Replay:
+  """Takes the actions once more, from where the episode started.
+
+  Args:
+    key: consumed by a world of chance, which goes its own way again; others
+      repeat themselves, whatever the key.
+    world: static.
+    state: at the start.
+    actions: of each turn; those after the end are not read.
+  """
+
+  def turn(state, now):
+    key, action = now
+    alive = ~world.is_done(state)
+    after, gained = world.step(key, state, action)
+    after = jax.tree.map(lambda a, b: jnp.where(alive, a, b), after, state)
+    return after, (jnp.where(alive, gained, 0.0), alive)
+
+  keys = jax.random.split(key, actions.shape[0])
+  state, found = jax.lax.scan(turn, state, (keys, actions))
+  return Replay(*found, world.is_won(state))
+
+
 def _episode(tokens, window, alive, log_probs, gained, success):
   """Spreads what is known of each turn over its tokens."""
   places = jnp.arange(tokens.shape[0] - window)

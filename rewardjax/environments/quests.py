@@ -124,6 +124,20 @@ def expert(quest: Quest, sizes: Sizes) -> Int[Array, ""]:
   return jnp.where((down == 0) & (right == 0), TAKE, move)
 
 
+def demonstrate(
+    quest: Quest, sizes: Sizes, *, num_turns: int
+) -> Int[Array, " T"]:
+  """What the expert does and sees in K turns: T = 3 K tokens, -1 if over."""
+
+  def turn(quest, _):
+    action = expert(quest, sizes)
+    after, _ = step(quest, action, sizes)
+    said = jnp.concatenate([action[None], observe(after, sizes)])
+    return after, jnp.where(is_done(quest), -1, said)
+
+  return jax.lax.scan(turn, quest, length=num_turns)[1].reshape(-1)
+
+
 def shortest(quest: Quest, sizes: Sizes) -> Int[Array, ""]:
   """How many turns the quest takes at least, from where it stands."""
   width = sizes.width

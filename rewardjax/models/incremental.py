@@ -52,7 +52,7 @@ def decoder(model: Transformer) -> Decoder:
   def step(params, tokens, cache):
     batch, group, _ = cache.mask.shape
     found, cache = apply(
-        params, tokens.reshape(batch, group, 1), cache, method="extend"
+        params, tokens.reshape(batch, group, -1), cache, method="extend"
     )
     return found.reshape(batch * group, -1), cache
 

@@ -26,7 +26,8 @@ class Decoder(NamedTuple):
   repeat: (cache, G) -> cache whose row i is row i // G of the old one.
   step: (params, tokens [N], cache) -> (logits [N, V], cache): reads one more
     token per row. It must update the cache in place (`.at[].set`,
-    `dynamic_update_slice`), never rebuild it.
+    `dynamic_update_slice`), never rebuild it. For `turns.sample` it reads
+    tokens [N, S], S more of each row, as well.
   select: (cache, rows [M]) -> cache of the given rows only. `sample` needs it
     for `halvings`; None if there is none.
   """
@@ -104,8 +105,9 @@ def sample(
   laws.check("sample", law)
   batch, prompt_len = prompts.shape
   ids = jnp.arange(batch) if prompt_ids is None else prompt_ids
-  keys = _sample_keys(key, ids, num_samples)
-  uniforms = None if laws.is_greedy(law) else _uniforms(keys, max_new_tokens)
+  keys = sample_keys(key, ids, num_samples)
+  greedy = laws.is_greedy(law)
+  uniforms = None if greedy else draw_uniforms(keys, max_new_tokens)
   logits, cache = decoder.prefill(
       params, prompts, prompt_mask, prompt_len + max_new_tokens
   )
@@ -116,7 +118,7 @@ def sample(
     if constraint is not None:
       fits = constraint.allowed(state.node)
       logits = constraints.restrict(logits, fits)
-    token, log_prob = _draw(state.uniforms, logits, state.index, law)
+    token, log_prob = draw(state.uniforms, logits, state.index, law)
     state = _append(state, token, log_prob, stop_tokens, pad_token)
     return state if constraint is None else _advance(state, constraint)
 
@@ -192,26 +194,30 @@ def _run(state, advance, decoder, halvings):
   )
 
 
-def _sample_keys(key, ids, num_samples):
-  """Key of sample g of prompt id: [B * G]."""
+def sample_keys(key, ids, num_samples):
+  """Key of sample g of prompt id: `[B * G]`."""
   per_prompt = random.keys_by_id(key, ids)
   fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
   fold = jax.vmap(fold, in_axes=(0, None))
   return fold(per_prompt, jnp.arange(num_samples)).reshape(-1)
 
 
-def _uniforms(keys, count):
-  """Two for each of `count` draws of each sample: [N, count, 2].
+def draw_uniforms(keys, count):
+  """Two for each of `count` draws of each sample: `[N, count, 2]`.
 
   All at once: in the loop, random bits cost more than a small layer.
   """
-  draw = lambda key, t: jax.random.uniform(jax.random.fold_in(key, t), (2,))
-  draw = jax.vmap(jax.vmap(draw, (None, 0)), (0, None))
-  return draw(keys, jnp.arange(count))
+  pair = lambda key, t: jax.random.uniform(jax.random.fold_in(key, t), (2,))
+  pair = jax.vmap(jax.vmap(pair, (None, 0)), (0, None))
+  return pair(keys, jnp.arange(count))
 
 
-def _draw(uniforms, logits, index, law):
-  """Tokens [N] under the law, and their log-probs."""
+def draw(uniforms, logits, index, law):
+  """Tokens `[N]` under the law, and their log-probs.
+
+  `uniforms` are those of all draws, None if the law is greedy; `index` says
+  which draw this is.
+  """
   log_probs = laws.law_logits(law, logits)
   if laws.is_greedy(law):
     token = jnp.argmax(log_probs, axis=-1)

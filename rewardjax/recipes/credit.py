@@ -68,6 +68,15 @@ def _kl_penalty(where, rollouts, mask, reference_log_probs, coefficient):
   )
 
 
+def _place(reward, mask, penalty, early_rewards):
+  """Rewards per token: what is not paid earlier comes with the last one."""
+  if early_rewards is None:
+    return placement.place_last(reward.value, mask) + penalty
+  early = masking.fill_masked(early_rewards, mask)
+  rest = reward.value - jnp.sum(early, axis=-1)
+  return placement.place_last(rest, mask) + early + penalty
+
+
 def require_reference(where: str, reference_log_probs, coefficient) -> None:
   """Raises ValueError if a KL coefficient has no reference to act on."""
   off = isinstance(coefficient, int | float) and coefficient == 0
@@ -125,6 +134,7 @@ def return_credit(
     discount: Scalar = 1.0,
     baseline: Scalar = 0.0,
     whiten: bool = False,
+    early_rewards: Float[Array, "B G T"] | None = None,
 ) -> Credit:
   """Returns per token: the reward at the end, KL penalties on the way.
 
@@ -136,12 +146,14 @@ def return_credit(
     discount: per token.
     baseline: subtracted from every return.
     whiten: whether to whiten over all tokens of the batch (static).
+    early_rewards: the part of each reward that is paid before the end, and
+      where, such as on the turns of an episode; None: no part of it.
   """
   mask = credited_tokens(rollouts, reward)
   penalty = _kl_penalty(
       "return_credit", rollouts, mask, reference_log_probs, kl_coefficient
   )
-  rewards = placement.place_last(reward.value, mask) + penalty
+  rewards = _place(reward, mask, penalty, early_rewards)
   returns = temporal.reward_to_go(rewards, mask, discount=discount) - baseline
   if whiten:
     return Credit(masking.masked_whiten(returns, mask), mask)
@@ -159,6 +171,7 @@ def gae_credit(
     reference_log_probs: Float[Array, "B G T"] | None = None,
     kl_coefficient: Scalar = 0.0,
     whiten: bool = True,
+    early_rewards: Float[Array, "B G T"] | None = None,
 ) -> Credit:
   """Generalised advantages of a critic, the reward at the last token.
 
@@ -175,12 +188,14 @@ def gae_credit(
     kl_coefficient: each token is paid -coefficient * k1.
     whiten: whether to whiten over all tokens of the batch (static); returns
       are those before.
+    early_rewards: the part of each reward that is paid before the end, and
+      where, such as on the turns of an episode; None: no part of it.
   """
   mask = credited_tokens(rollouts, reward)
   penalty = _kl_penalty(
       "gae_credit", rollouts, mask, reference_log_probs, kl_coefficient
   )
-  rewards = placement.place_last(reward.value, mask) + penalty
+  rewards = _place(reward, mask, penalty, early_rewards)
   if bootstrap is not None:
     bootstrap = masking.fill_masked(bootstrap, rollouts.truncated)
   advantages, returns = temporal.gae(

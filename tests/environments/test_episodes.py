@@ -90,3 +90,23 @@ def test_no_turn_is_an_error():
   world = WORLDS["bandits"]
   with pytest.raises(ValueError, match="num_turns must be in .*got 0"):
     plays(world, lambda *args: jnp.zeros(3), 0)
+
+
+def test_a_replay_finds_what_a_play_gained():
+  world = WORLDS["quests"]
+  uniform = lambda params, tokens, length: jnp.zeros(world.num_actions)
+  made = plays(world, uniform, 4)
+  starts = jax.vmap(world.reset)(
+      jax.vmap(lambda key: jax.random.split(key)[0])(KEYS)
+  )
+  actions = made.tokens[:, 2::3].at[~made.mask[:, 2::3]].set(99)
+  again = jax.jit(
+      jax.vmap(
+          lambda state, actions: episodes.replay(
+              jax.random.key(9), world, state, actions
+          )
+      )
+  )(starts, actions)
+  np.testing.assert_array_equal(again.gained, made.gained)
+  np.testing.assert_array_equal(again.alive, made.mask[:, 2::3])
+  np.testing.assert_array_equal(again.success, made.success)

@@ -113,6 +113,16 @@ def test_observations_suffice_to_succeed():
   assert np.all(made.tokens[~made.real] == 0)
 
 
+def test_demonstrations_are_what_the_expert_plays():
+  turns = SIZES.most_turns
+  starts, made = plays(follow, jnp.array(1e3), turns)
+  shown = jax.jit(
+      jax.vmap(lambda q: quests.demonstrate(q, SIZES, num_turns=turns))
+  )(starts)
+  expected = np.where(made.real, made.tokens, -1)[:, 2:]
+  np.testing.assert_array_equal(shown, expected)
+
+
 def test_masks_and_log_probs_belong_to_actions():
   params = jnp.array([0.0, 1.0, 2.0, 0.0, 0.5])
   starts, made = plays(uniform, params, 4)

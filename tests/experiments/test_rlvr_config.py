@@ -9,7 +9,7 @@ import textwrap
 import jax
 import pytest
 
-from configs.rlvr import base, constant_rates, noisy_verifier
+from configs.rlvr import base, constant_rates, noisy_verifier, quests
 from experiments import rlvr_checks, rlvr_config
 
 
@@ -21,7 +21,9 @@ def tiny(arms=None, **changes):
   return config
 
 
-@pytest.mark.parametrize("module", [base, constant_rates, noisy_verifier])
+@pytest.mark.parametrize(
+    "module", [base, constant_rates, noisy_verifier, quests]
+)
 @pytest.mark.parametrize("size", ["small", "tiny"])
 def test_committed_configs_are_valid(module, size):
   config = module.get_config(size)

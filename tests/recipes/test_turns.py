@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rewardjax.core import reduction
+from rewardjax.recipes import credit as credits
 from rewardjax.recipes import losses, turns
-from rewardjax.types import Rollouts
+from rewardjax.types import Reward, Rollouts
 
 NAN = jnp.nan
 # Three turns of one action and one observation each.
@@ -71,3 +72,34 @@ def test_observations_change_no_gradient():
     values = jnp.where(MASK, VALUES, poison)
     np.testing.assert_array_equal(slope(other, poisoned, values), before)
   np.testing.assert_array_equal(before[~MASK], 0.0)
+
+
+def test_early_rewards_are_paid_on_their_turns_and_the_rest_at_the_end():
+  """A sum over turns, paid on the way, is `turn_gae_credit`."""
+  rollouts = Rollouts(
+      jnp.zeros((1, 1), int), jnp.ones((1, 1), bool),
+      jnp.zeros(MASK.shape, int), MASK, jnp.zeros(MASK.shape),
+      jnp.zeros((1, 2), bool),
+  )
+  early = jnp.where(MASK, jnp.repeat(REWARDS, 2, axis=-1), NAN)
+  total = jnp.array([[1.0, 0.25]])  # the 9 is of a turn that was not played
+  known = jnp.ones((1, 2), bool)
+  options = dict(discount=1.0, decay=0.95)
+  found = credits.gae_credit(
+      rollouts, Reward(total, known), VALUES, early_rewards=early, **options
+  )
+  expected = turns.turn_gae_credit(REWARDS, TURNS, MASK, VALUES)
+  np.testing.assert_allclose(found.advantages, expected.advantages, atol=1e-6)
+  np.testing.assert_allclose(found.returns, expected.returns, atol=1e-6)
+  # A penalty for the whole sample comes with its last token.
+  reward = Reward(total - 0.5, known)
+  late = credits.return_credit(rollouts, reward, early_rewards=early)
+  np.testing.assert_allclose(
+      late.advantages,
+      [[[0.5, 0, 0.5, 0, 0.5, 0], [-0.25, 0, -0.5, 0, 0, 0]]],
+      atol=1e-6,
+  )
+  # Nothing is paid for a sample whose reward is unknown.
+  unknown = Reward(total.at[0, 1].set(NAN), known.at[0, 1].set(False))
+  late = credits.return_credit(rollouts, unknown, early_rewards=early)
+  np.testing.assert_array_equal(late.advantages[0, 1], 0.0)
