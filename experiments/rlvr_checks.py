@@ -16,6 +16,7 @@ from experiments import (
     rlvr_sampling,
     rlvr_stages,
     rlvr_steps,
+    rlvr_teacher_config,
     task_rows,
     tasks,
     verifying,
@@ -93,6 +94,7 @@ def check(config: mlc.ConfigDict) -> None:
   rlvr_steps.check(config)
   rlvr_imitation.check(config)
   rlvr_sampling.check(config)
+  rlvr_teacher_config.check(config)
   _check_wordings(config)
   _check_pretrained(config)
   _check_asynchronous(config)
