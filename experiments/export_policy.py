@@ -23,6 +23,8 @@ from experiments import (
     rlvr_async,
     rlvr_config,
     rlvr_policy,
+    rlvr_teacher,
+    rlvr_teacher_config,
     tasks,
 )
 from rewardjax.models import lora, pretrained
@@ -43,7 +45,9 @@ def read_agents(workdir: pathlib.Path, stage: str, setup, where, start):
   """Agents `[A, S]` of the newest checkpoint, and its step."""
   if start is None:
     start = rlvr_agents.describe_start(setup)
-  state = rlvr_agents.describe_state(setup, where.learner, start)
+  taught = rlvr_teacher_config.is_on(setup.config)
+  rooms = rlvr_teacher if taught else rlvr_agents
+  state = rooms.describe_state(setup, where.learner, start)
   folder = workdir / "checkpoints" / stage
   found = None
   if folder.exists():  # reading must not make it
@@ -51,6 +55,8 @@ def read_agents(workdir: pathlib.Path, stage: str, setup, where, start):
       found = checkpointer.restore(state)
   if found is None:
     raise FileNotFoundError(f"{folder} holds no checkpoint.")
+  if taught:  # the agent that students start from
+    return found.tree.promotion.student, found.step
   is_async = isinstance(found.tree, asynchronous.AsyncState)
   return (found.tree.learner if is_async else found.tree), found.step
 

@@ -25,6 +25,8 @@ from experiments import (
     rlvr_config,
     rlvr_loops,
     rlvr_report,
+    rlvr_teacher,
+    rlvr_teacher_config,
     tasks,
     verifying,
 )
@@ -79,7 +81,9 @@ def run(
       start, stopped = rlvr_loops.run_warm_up(shared, first)
     for name, setup in groups.setups.items():
       if not stopped:
-        ended = rlvr_loops.run_arms(shared, name, setup, start, verifiers)
+        taught = rlvr_teacher_config.is_on(setup.config)
+        loops = rlvr_teacher if taught else rlvr_loops
+        ended = loops.run_arms(shared, name, setup, start, verifiers)
         stopped = ended.stopped
   if stopped:
     return None

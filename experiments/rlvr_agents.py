@@ -89,13 +89,18 @@ def describe_start(setup: Setup) -> PyTree:
   return jax.eval_shape(make, keys).params
 
 
-def describe_state(setup: Setup, mesh: jax.sharding.Mesh, start: PyTree):
-  """What a checkpoint of `setup` holds: shapes, placed on the mesh."""
-  _, shapes, shardings = _make_init(setup, mesh, start)
+def placed(shapes: PyTree, shardings: PyTree) -> PyTree:
+  """Shapes that say where they lie."""
   place = lambda x, where: jax.ShapeDtypeStruct(
       x.shape, x.dtype, sharding=where
   )
-  agents = jax.tree.map(place, shapes, shardings)
+  return jax.tree.map(place, shapes, shardings)
+
+
+def describe_state(setup: Setup, mesh: jax.sharding.Mesh, start: PyTree):
+  """What a checkpoint of `setup` holds: shapes, placed on the mesh."""
+  _, shapes, shardings = _make_init(setup, mesh, start)
+  agents = placed(shapes, shardings)
   if not rlvr_async.is_on(setup.config):
     return agents
   num_views = setup.config.asynchronous.lag + 1

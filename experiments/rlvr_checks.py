@@ -16,6 +16,7 @@ from experiments import (
     rlvr_sampling,
     rlvr_stages,
     rlvr_steps,
+    rlvr_teacher_config,
     rlvr_turns,
     task_rows,
     tasks,
@@ -96,6 +97,7 @@ def check(config: mlc.ConfigDict) -> None:
   rlvr_imitation.check(config)
   rlvr_sampling.check(config)
   rlvr_turns.check(config)
+  rlvr_teacher_config.check(config)
   _check_wordings(config)
   _check_pretrained(config)
   _check_asynchronous(config)

@@ -112,6 +112,35 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       exploration=1.0,
       boundaries=(),
   )
+  # Who writes the problems to learn from. "none": they come from the data;
+  # "soar": a teacher, the same model with parameters of its own, writes a set
+  # for each of several students, copies of the agent, and is paid by what
+  # they gain on problems of the data (SOAR). A step is then one of the
+  # teacher's; verifiers must read tokens.
+  config.teacher = dict(
+      name="none",
+      prompt="",  # what it is asked; "": the beginning of a text
+      # Between problem and answer of what it writes, as tokens of its own.
+      separator="=",
+      keeps_separator=True,  # whether students read it, after the problem
+      length=12,  # of a text in tokens, the stop token included
+      temperature=1.0,  # of its samples
+      students=4,  # sets of problems, and who learns from them
+      repeats=1,  # students of a set; their mean gain pays
+      set_size=16,  # problems
+      inner_steps=4,  # of a student, each on its whole set
+      hard_size=32,  # problems of the data that a step measures gains on
+      hard_kinds=(),  # kinds of these; (): all
+      # The best student becomes the agent once the mean gain, averaged over
+      # steps with this decay, exceeds the threshold.
+      threshold=0.01,
+      decay=0.5,
+      estimator="leave_one_out",  # of sets: "centered", "standardized"
+      learning_rate=1e-3,
+      # Supervised steps on problems of the data, as the teacher would write
+      # them; of kinds that are not hard, where there are some.
+      warm_up=dict(num_steps=0, batch_size=64, learning_rate=3e-3),
+  )
   config.sampling = dict(
       batch_size=32,  # prompts
       group_size=8,  # samples of a prompt

@@ -220,7 +220,10 @@ METHODS = (
         tests=(
             "tests/training/test_teaching.py",
             "tests/environments/test_ladder.py",
+            "tests/experiments/test_rlvr_writing.py",
+            "tests/experiments/test_rlvr_teacher.py",
         ),
+        switch=("teacher.name=soar",),
         shown=(
             "Equal sets earn equal rewards and so no update; a set without "
             "effect earns exactly 0; the baseline is never changed by inner "
@@ -235,7 +238,12 @@ METHODS = (
             "result. The second keeps any progress; then all reach the top, "
             "also on evenly drawn problems, and only learning from the hard "
             "level alone does not. What the teacher adds was not shown; it "
-            "needs students that uniform problems do not teach."
+            "needs students that uniform problems do not teach. In "
+            "`experiments.rlvr` the hard set is drawn anew from the data at "
+            "every step, a text without the task's form is counted and left "
+            "out of both losses, and so is one that poses a problem of the "
+            "hard set; where nothing can be learned from a set its student "
+            "stays as it was."
         ),
         configs=("configs/noise_study/soar_any_progress.py",),
     ),
