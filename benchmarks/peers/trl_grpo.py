@@ -32,6 +32,23 @@ def make_tokenizer(vocab_size: int) -> transformers.PreTrainedTokenizerFast:
   )
 
 
+# Of any trainer: nothing but steps, as fast as it takes them.
+STEPS_ALONE = dict(
+    max_steps=10**6,
+    lr_scheduler_type="constant",
+    max_grad_norm=0.0,
+    optim="adamw_torch_fused",
+    use_cpu=True,
+    bf16=False,
+    gradient_checkpointing=False,
+    dataloader_pin_memory=False,
+    logging_strategy="no",
+    save_strategy="no",
+    report_to="none",
+    disable_tqdm=True,
+)
+
+
 def make_llama_config(spec: dict, **options) -> transformers.LlamaConfig:
   """Sizes as the workload has them."""
   fields = spec["fields"]
@@ -85,24 +102,24 @@ def make_config(spec: dict, folder: str) -> trl.GRPOConfig:
       gradient_accumulation_steps=spec["num_microbatches"],
       num_generations=spec["group_size"],
       max_completion_length=spec["new_tokens"],
-      max_steps=10**6,
       learning_rate=1e-6,
-      lr_scheduler_type="constant",
-      max_grad_norm=0.0,
-      optim="adamw_torch_fused",
       beta=0.0,
       num_iterations=1,
       loss_type="grpo",
-      use_cpu=True,
-      bf16=False,
-      gradient_checkpointing=False,
-      dataloader_pin_memory=False,
-      logging_strategy="no",
-      save_strategy="no",
-      report_to="none",
-      disable_tqdm=True,
   )
-  return trl.GRPOConfig(**fields | spec["options"])
+  return trl.GRPOConfig(**STEPS_ALONE | fields | spec["options"])
+
+
+def describe(spec: dict, model: transformers.PreTrainedModel) -> dict:
+  """What the peer says of itself."""
+  return dict(
+      name=f"TRL {trl.__version__}",
+      torch=torch.__version__,
+      transformers=transformers.__version__,
+      parameters=sum(p.numel() for p in model.parameters()),
+      threads=torch.get_num_threads(),
+      options=spec["options"],
+  )
 
 
 class Orders(transformers.TrainerCallback):
@@ -160,14 +177,7 @@ def main():
       sys.exit(f"{len(short)} samples have not {spec['new_tokens']} tokens.")
     return [sum(i % 2 == 0 for i in x) / len(x) for x in completion_ids]
 
-  about = dict(
-      name=f"TRL {trl.__version__}",
-      torch=torch.__version__,
-      transformers=transformers.__version__,
-      parameters=sum(p.numel() for p in model.parameters()),
-      threads=torch.get_num_threads(),
-      options=spec["options"],
-  )
+  about = describe(spec, model)
   with tempfile.TemporaryDirectory() as folder:
     trainer = trl.GRPOTrainer(
         model,

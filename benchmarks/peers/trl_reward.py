@@ -14,7 +14,13 @@ import torch
 import transformers
 import trl
 from datasets import Dataset
-from trl_grpo import Orders, make_llama_config, make_tokenizer
+from trl_grpo import (
+    STEPS_ALONE,
+    Orders,
+    describe,
+    make_llama_config,
+    make_tokenizer,
+)
 
 
 def make_model(spec: dict) -> transformers.PreTrainedModel:
@@ -37,23 +43,11 @@ def make_config(spec: dict, folder: str) -> trl.RewardConfig:
   fields = dict(
       output_dir=folder,
       per_device_train_batch_size=spec["pairs"],
-      max_steps=10**6,
       learning_rate=1e-4,
-      lr_scheduler_type="constant",
-      max_grad_norm=0.0,
-      optim="adamw_torch_fused",
       center_rewards_coefficient=spec["centre"],
       max_length=None,
-      use_cpu=True,
-      bf16=False,
-      gradient_checkpointing=False,
-      dataloader_pin_memory=False,
-      logging_strategy="no",
-      save_strategy="no",
-      report_to="none",
-      disable_tqdm=True,
   )
-  return trl.RewardConfig(**fields | spec["options"])
+  return trl.RewardConfig(**STEPS_ALONE | fields | spec["options"])
 
 
 def main():
@@ -62,14 +56,7 @@ def main():
   answers, sys.stdout = sys.stdout, sys.stderr
   torch.set_num_threads(spec["threads"])
   model = make_model(spec)
-  about = dict(
-      name=f"TRL {trl.__version__}",
-      torch=torch.__version__,
-      transformers=transformers.__version__,
-      parameters=sum(p.numel() for p in model.parameters()),
-      threads=torch.get_num_threads(),
-      options=spec["options"],
-  )
+  about = describe(spec, model)
   nothing = types.SimpleNamespace(generate=None, generate_batch=None)
   tokenizer = make_tokenizer(spec["fields"]["vocab_size"])
   with tempfile.TemporaryDirectory() as folder:
