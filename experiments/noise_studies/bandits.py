@@ -133,7 +133,7 @@ def learn(
     num_steps: int,
     group_size: int,
     learning_rate: Scalar,
-) -> tuple[Float[Array, "M #B K"], Float[Array, "M S"]]:
+) -> tuple[Float[Array, " M #B K"], Float[Array, "M S"]]:
   """Trains M policies from the world's start, one for each method.
 
   Args:
@@ -194,7 +194,7 @@ def expected_gradients(
     methods: Sequence[Method],
     *,
     group_size: int,
-) -> Float[Array, "M #B K"]:
+) -> Float[Array, " M #B K"]:
   """Exact expectation of each method's ascent, over all draws and verdicts.
 
   Lists all (2 K) ** (B G) outcomes: for small worlds only.

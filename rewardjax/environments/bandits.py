@@ -26,7 +26,7 @@ class Bandits(NamedTuple):
 
   logits: Float[Array, "#B K"]
   correct: Float[Array, "B K"]
-  payment: Float[Array, "B #K"]
+  payment: Float[Array, " B #K"]
   rates: NoiseRates  # of [B, K]
 
   @property

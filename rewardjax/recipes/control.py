@@ -10,10 +10,10 @@ from rewardjax.types import Scalar
 
 
 def ctrl_u(
-    losses: Float[Array, "N *pixels"],
-    uncertainties: Float[Array, "N *pixels"],
+    losses: Float[Array, " N *pixels"],
+    uncertainties: Float[Array, " N *pixels"],
     t: Float[Array, " N"],
-    mask: Bool[Array, "N *pixels"] | None = None,
+    mask: Bool[Array, " N *pixels"] | None = None,
     *,
     max_time: Scalar = 0.4,
     coefficient: Scalar = 0.0,

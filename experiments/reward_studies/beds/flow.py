@@ -23,7 +23,7 @@ _FONT = (
 
 def gaussian_ends(
     schedule: schedules.Schedule,
-    x: Float[Array, "N *event"],
+    x: Float[Array, " N *event"],
     t: Float[Array, "*#N"],
     *,
     mean: float = 0.0,
@@ -38,8 +38,8 @@ def gaussian_ends(
 
 
 def gaussian_velocity(
-    x: Float[Array, "N *event"], t: Float[Array, "*#N"]
-) -> Float[Array, "N *event"]:
+    x: Float[Array, " N *event"], t: Float[Array, "*#N"]
+) -> Float[Array, " N *event"]:
   """(2t - 1) x / ((1 - t)^2 + t^2): rectified flow to N(0, 1)."""
   t = schedules.spread(t, x)
   return (2 * t - 1) * x / (jnp.square(1 - t) + jnp.square(t))
