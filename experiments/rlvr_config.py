@@ -6,6 +6,7 @@ names the field and the choices.
 
 import json
 import pathlib
+from collections.abc import Iterable
 
 import ml_collections as mlc
 
@@ -34,12 +35,27 @@ def arm_configs(config: mlc.ConfigDict) -> dict[str, mlc.FrozenConfigDict]:
     _check_shared(config, arm, name)
   if not arms:
     raise ValueError("config.arms must name at least one arm.")
-  if config.criterion.arm not in ("", *arms):
+  for field in ("criterion.arm", "baseline"):
+    if field_at(config, field) not in ("", *arms):
+      raise ValueError(
+          f"config.{field} must be one of config.arms {sorted(arms)}, got "
+          f"{field_at(config, field)!r}."
+      )
+  o = config.criterion
+  if o.over == "baseline" and o.arm == baseline_of(config, arms):
     raise ValueError(
-        f"config.criterion.arm must be one of config.arms {sorted(arms)}, got "
-        f"{config.criterion.arm!r}."
+        f"config.criterion.arm must be another than the baseline, {o.arm!r}: "
+        "see config.baseline."
     )
   return arms
+
+
+def baseline_of(config, arms: Iterable[str]) -> str:
+  """The arm that the others are compared with."""
+  names = list(arms)
+  if config.baseline:
+    return config.baseline
+  return "uncorrected" if "uncorrected" in names else names[0]
 
 
 # What arms of one compiled program may differ in.

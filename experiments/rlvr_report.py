@@ -7,7 +7,7 @@ from typing import NamedTuple
 import ml_collections as mlc
 import numpy as np
 
-from experiments import results
+from experiments import results, rlvr_config
 from rewardjax.training import figures, report
 from rewardjax.training.figures import Curve
 from rewardjax.training.intervals import Interval, mean_interval
@@ -63,7 +63,7 @@ def summarize(config: mlc.ConfigDict, curves: dict[str, dict]) -> Summary:
       arm: {name: found[name].values[:, -1] for name in names}
       for arm, found in curves.items()
   }
-  baseline = "uncorrected" if "uncorrected" in final else next(iter(final))
+  baseline = rlvr_config.baseline_of(config, final)
   gain = lambda arm: final[arm]["accuracy"] - final[baseline]["accuracy"]
   others = [arm for arm in final if arm != baseline]
   accuracy = {arm: found["accuracy"] for arm, found in curves.items()}

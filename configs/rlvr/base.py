@@ -14,9 +14,12 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   config.title = "Policy gradients on arithmetic"
   config.path = "configs/rlvr/base.py"
   config.slug = "rlvr"  # of runs/ and docs/results/
+  # The arm that the others are compared with; "": the one with the name
+  # "uncorrected", or the first in the order of the alphabet.
+  config.baseline = ""
   # Decided before the run: does the interval of the gain of `arm` lie within
-  # (low, high)? Over the "baseline", the arm "uncorrected" or the first one,
-  # or over the "start", the policy before training.
+  # (low, high)? Over the "baseline", or over the "start", the policy before
+  # training.
   config.criterion = dict(
       text="none", arm="", over="baseline", low=-1.0, high=1.0
   )

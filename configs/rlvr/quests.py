@@ -19,6 +19,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   config.title = "Quests over several turns"
   config.path = "configs/rlvr/quests.py"
   config.slug = "multiturn_guide_quests"
+  config.baseline = "sparse"
   config.criterion.update(
       dict(
           text="dense rewards end above sparse ones: paired gain above 0",

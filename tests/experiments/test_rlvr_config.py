@@ -9,7 +9,7 @@ import textwrap
 import jax
 import pytest
 
-from configs.rlvr import base, constant_rates, noisy_verifier, quests
+from configs.rlvr import base, constant_rates, noisy_verifier, quests, soar
 from experiments import rlvr_checks, rlvr_config
 
 
@@ -22,7 +22,7 @@ def tiny(arms=None, **changes):
 
 
 @pytest.mark.parametrize(
-    "module", [base, constant_rates, noisy_verifier, quests]
+    "module", [base, constant_rates, noisy_verifier, quests, soar]
 )
 @pytest.mark.parametrize("size", ["small", "tiny"])
 def test_committed_configs_are_valid(module, size):
@@ -132,6 +132,14 @@ def test_configs_refuse_unknown_sizes():
         (
             dict(criterion=dict(arm="none")),
             r"config\.criterion\.arm must be one of config\.arms \['single'\]",
+        ),
+        (
+            dict(baseline="none"),
+            r"config\.baseline must be one of config\.arms \['single'\]",
+        ),
+        (
+            dict(criterion=dict(arm="single")),
+            r"config\.criterion\.arm must be another than the baseline",
         ),
         (
             dict(verifier=dict(unparsable="maybe")),
