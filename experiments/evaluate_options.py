@@ -56,6 +56,12 @@ BENCHMARKS = {
         "problem_id, problem, eval_solution, solution_type, "
         "solution_reference",
     ),
+    "rewardmath_pairs": Benchmark(
+        lists.rewardmath_pairs,
+        list_tables.rewardmath_pairs,
+        "problem_id, problem, eval_solution_A, eval_solution_B, "
+        "chosen_position, solution_reference",
+    ),
     "process_bench": Benchmark(
         chains.process_bench,
         chain_tables.process_bench,
@@ -68,8 +74,9 @@ _AGGREGATIONS = typing.get_args(Aggregation)
 _UNREAD = typing.get_args(judging.Unread)
 # One row holds all the answers that a judge has to choose from.
 JUDGED = (
-    "rewardbench", "rewardbench2", "m_rewardbench", "vl_rewardbench", "mm_rlhf"
-)
+    "rewardbench", "rewardbench2", "m_rewardbench", "vl_rewardbench",
+    "mm_rlhf", "rewardmath_pairs",
+)  # fmt: skip
 
 
 def _option(default, text: str):

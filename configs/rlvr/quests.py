@@ -39,11 +39,15 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       )
   )
   config.evaluation.num_samples = 1
-  config.warm_up.num_steps = 40
+  config.num_steps = 60
+  config.log_every = 5
+  config.checkpoint_every = 30
+  config.warm_up.num_steps = 15
   config.recipe.name = "ppo"
   config.arms = dict(
       sparse=dict(), dense=dict(shaping=dict(turns="dense"))
   )
   if size == "tiny":
-    config.warm_up.num_steps = 4
+    config.num_steps = config.warm_up.num_steps = 4
+    config.log_every = config.checkpoint_every = 2
   return config

@@ -224,8 +224,10 @@ METHODS = (
         ),
         functions=(
             "recipes.latent_rewards.pal",
+            "recipes.latent_rewards.pal_angular",
             "reward_models.latent.ideal_point",
             "reward_models.latent.ideal_point_reward",
+            "reward_models.latent.angular_reward",
             "reward_models.latent.mixture_weights",
         ),
         tests=(_LATENT, "tests/reward_models/test_latent.py"),
@@ -237,8 +239,8 @@ METHODS = (
         differs=(
             "In the public code one learner returns left minus right, which "
             "says that the right is better, one variant feeds distances as "
-            "logits, and the bound is computed but not added. Only the "
-            "ideal-point form is trained here, not the angular one."
+            "logits, and the bound is computed but not added. The study "
+            "trains the ideal-point form (PAL-A), not the angular one."
         ),
     ),
     Method(

@@ -25,6 +25,8 @@ METHODS = (
         functions=(
             "diagnostics.benchmarks.lists.rewardmath",
             "data.benchmarks.lists.rewardmath",
+            "diagnostics.benchmarks.lists.rewardmath_pairs",
+            "data.benchmarks.lists.rewardmath_pairs",
             "diagnostics.scoring.separated",
             "diagnostics.scoring.reciprocal_rank",
             "rewards.steps.aggregate_steps",
@@ -37,8 +39,9 @@ METHODS = (
         ),
         differs=(
             f"{_run('rewardmath')} Solutions of chains are scored by --by_step "
-            "with any of the eight aggregations. Nine comparisons by a judge "
-            "of pairs are not built. The study's models are simulated."
+            "with any of the eight aggregations. Judges compare pairs by "
+            "--benchmark=rewardmath_pairs; a tie of votes is a comparison "
+            "that was not won. The study's models are simulated."
         ),
     ),
     Method(

@@ -1,14 +1,16 @@
 """Reads a user's JSON lines of prompts and answers, and says what is wrong.
 
-Every error names the file, the line and the field.
+Every error names the file, the line and the field. A file may also be one
+JSON list, which is streamed as well.
 """
 
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 _INT64 = range(-(2**63), 2**63)
+_CHUNK = 2**16  # bytes or characters read at once
 
 
 def read(
@@ -69,25 +71,99 @@ def records(
         yield place, _parse(place, text)
 
 
+def is_list(path: str | os.PathLike) -> bool:
+  """Whether the file is one JSON list, by its first character."""
+  with open(path, "rb") as file:
+    return file.read(_CHUNK).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+
+
+def listed(
+    path: str | os.PathLike,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+  """Yields "file, row n" and the n-th object of a file that is one JSON list.
+
+  A few objects are in memory at a time.
+
+  Raises:
+    ValueError: naming file and row, as `records`, and for what is no list.
+  """
+  place = os.fspath(path)
+  with open(path, encoding="utf-8-sig") as file:
+    try:
+      start = file.read(_CHUNK).lstrip()
+      if not start.startswith("["):
+        raise ValueError(f"{place}: expected a list of rows.")
+      rest, number = start[1:], 1
+      while True:
+        place = f"{os.fspath(path)}, row {number}"
+        found, rest = _element(place, file, rest)
+        if rest is None:
+          return
+        yield place, _object(place, found)
+        number += 1
+    except UnicodeDecodeError as error:
+      raise ValueError(f"{place}: not UTF-8: {error}.") from error
+
+
+def _element(place: str, file: TextIO, text: str):
+  """The value that `text` begins with, read until it is whole; what follows.
+
+  What follows is None at the end of the list.
+  """
+  while True:
+    text = text.lstrip()
+    try:
+      if text.startswith("]"):
+        if (text[1:] + file.read()).strip():
+          raise ValueError("more follows the list")
+        return None, None
+      found, end = _DECODER.raw_decode(text)
+      rest = text[end:].lstrip()
+      if rest.startswith((",", "]")):
+        return found, rest.removeprefix(",")
+      problem = "expected , or ] after a row"
+      if rest:
+        raise ValueError(problem)
+    except json.JSONDecodeError as error:
+      problem = error  # unless more of the file makes it whole
+    except (ValueError, RecursionError) as error:
+      raise ValueError(f"{place}: {error}.") from error
+    more = file.read(max(_CHUNK, len(text)))
+    if not more:
+      raise ValueError(f"{place}: {problem}.")
+    text += more
+
+
+def _unique(pairs):
+  fields = dict(pairs)
+  if len(fields) < len(pairs):
+    names = [name for name, _ in pairs]
+    twice = next(name for name in names if names.count(name) > 1)
+    raise ValueError(f"field {twice!r} appears twice")
+  return fields
+
+
+def _refuse(constant):
+  raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+
+
 def _parse(place: str, text: str) -> dict[str, Any]:
-  def unique(pairs):
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-      names = [name for name, _ in pairs]
-      twice = next(name for name in names if names.count(name) > 1)
-      raise ValueError(f"field {twice!r} appears twice")
-    return fields
-
-  def refuse(constant):
-    raise ValueError(f"{constant} is not JSON")
-
   try:
-    record = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    found = _DECODER.decode(text)
   except (ValueError, RecursionError) as error:
     raise ValueError(f"{place}: {error}.") from error
-  if not isinstance(record, dict):
-    raise ValueError(f"{place}: expected an object, got {text.strip()[:40]!r}.")
-  return record
+  return _object(place, found)
+
+
+def _object(place: str, found: Any) -> dict[str, Any]:
+  if not isinstance(found, dict):
+    raise ValueError(
+        f"{place}: expected an object, got {json.dumps(found)[:40]!r}."
+    )
+  return found
 
 
 def _checked(place: str, field: str, name: str, value: Any) -> Any:

@@ -96,13 +96,61 @@ def pal(
     Chen et al., "PAL: Pluralistic Alignment Framework for Learning from
       Heterogeneous Preferences", 2024, arXiv:2406.08469 (PAL-A).
   """
-  weights = latent.mixture_weights(user_logits, temperature=temperature)
-  ideal = latent.ideal_point(weights, prototypes)
+  ideal = _ideal_of_users(user_logits, prototypes, mask, temperature)
   margin = latent.ideal_point_reward(
       chosen, ideal, mask
   ) - latent.ideal_point_reward(rejected, ideal, mask)
   losses = masking.fill_masked(links.hinge(margin, threshold=threshold), mask)
   right = (margin > 0).astype(jnp.float32)
+  return Mean.of(losses, mask), {"accuracy": Mean.of(right, mask)}
+
+
+def _ideal_of_users(logits, prototypes, mask, temperature):
+  if mask is not None:
+    wide = jnp.broadcast_to(mask[:, None], logits.shape)
+    logits = masking.fill_masked(logits, wide)
+  weights = latent.mixture_weights(logits, temperature=temperature)
+  return latent.ideal_point(weights, prototypes)
+
+
+def pal_angular(
+    chosen: Float[Array, "N D"],
+    rejected: Float[Array, "N D"],
+    user_logits: Float[Array, "N K"],
+    prototypes: Float[Array, "N K D"],
+    log_scale: Scalar,
+    mask: Bool[Array, " N"] | None = None,
+    *,
+    temperature: Scalar = 1.0,
+) -> tuple[Mean, dict[str, Mean]]:
+  """Cross-entropy of angles to an ideal point that depends on the prompt.
+
+  Args:
+    chosen: embedded items.
+    rejected: embedded items.
+    user_logits: of the user of each pair, over K prototypes.
+    prototypes: what pure users like best at the prompt of each pair.
+    log_scale: of the cosines, learned; 0 is a scale of 1, at most 100.
+    mask: True for real pairs.
+    temperature: of the mixture.
+
+  Returns:
+    The loss, and `accuracy`, the share of margins above 0.
+
+  Gradient: flows through all but the mask.
+
+  References:
+    As `pal` (PAL-B).
+  """
+  if mask is not None:
+    wide = jnp.broadcast_to(mask[:, None, None], prototypes.shape)
+    prototypes = masking.fill_masked(prototypes, wide)
+  ideal = _ideal_of_users(user_logits, prototypes, mask, temperature)
+  margin = latent.angular_reward(
+      chosen, ideal, log_scale, mask
+  ) - latent.angular_reward(rejected, ideal, log_scale, mask)
+  right = (margin > 0).astype(jnp.float32)
+  losses = pairwise.pairwise_logistic(margin, mask)
   return Mean.of(losses, mask), {"accuracy": Mean.of(right, mask)}
 
 

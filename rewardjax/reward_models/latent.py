@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from rewardjax.core import checks, masking
+from rewardjax.reward_models import contrastive
 from rewardjax.types import Scalar
 
 
@@ -29,18 +30,21 @@ def mixture_weights(
 
 
 def ideal_point(
-    weights: Float[Array, "*batch K"], prototypes: Float[Array, "K D"]
+    weights: Float[Array, "*batch K"], prototypes: Float[Array, "*#batch K D"]
 ) -> Float[Array, "*batch D"]:
   """The mixture of the prototypes: what the user likes best.
 
+  Args:
+    weights: of the prototypes, for each user.
+    prototypes: the same for all, `[K, D]`, or of the prompt of each row.
+
   Gradient: flows through both.
   """
-  weights = masking.as_accumulator(weights)
   return jnp.matmul(
-      weights,
+      masking.as_accumulator(weights)[..., None, :],
       masking.as_accumulator(prototypes),
       precision=jax.lax.Precision.HIGHEST,
-  )
+  )[..., 0, :]
 
 
 def ideal_point_reward(
@@ -82,6 +86,46 @@ def ideal_point_reward(
     gap = masking.fill_masked(gap, jnp.broadcast_to(mask[..., None], gap.shape))
   distance = jnp.sqrt(jnp.sum(jnp.square(gap), axis=-1) + epsilon)
   return masking.fill_masked(-distance, mask)
+
+
+def angular_reward(
+    items: Float[Array, "*batch D"],
+    ideals: Float[Array, "*batch D"],
+    log_scale: Scalar,
+    mask: Bool[Array, "*batch"] | None = None,
+    *,
+    largest: Scalar = 100.0,
+) -> Float[Array, "*batch"]:
+  """exp(log_scale) cos(item, ideal): higher points the same way.
+
+  Args:
+    items: embedded.
+    ideals: of the user of each item.
+    log_scale: learned; the scale is at most `largest`, where it stops.
+    mask: True for real items.
+    largest: above 0.
+
+  Returns:
+    Rewards within the scale; 0 where masked, and for a zero vector.
+
+  Gradient: flows through `items`, `ideals` and, below the limit,
+    `log_scale`.
+
+  Raises:
+    ValueError: if shapes differ or `largest` is not positive.
+
+  References:
+    As `ideal_point_reward` (PAL-B).
+  """
+  where = "angular_reward"
+  checks.within(where, 0.0, low_open=True, largest=largest)
+  checks.same_shape(where, items=items, ideals=ideals)
+  checks.same_shape(where, rows=items[..., 0], mask=mask)
+  if mask is not None:
+    wide = jnp.broadcast_to(mask[..., None], items.shape)
+    items, ideals = (masking.fill_masked(x, wide) for x in (items, ideals))
+  scale = jnp.exp(jnp.minimum(log_scale, jnp.log(largest)))
+  return masking.fill_masked(scale * contrastive.cosine(items, ideals), mask)
 
 
 def kl_anneal(

@@ -41,9 +41,9 @@ def test_long_texts_are_dropped(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("{}", r"rows.json: expected a list of rows"),
+        ("{}", r"rows.json:1: field 'input' is missing"),
         ("[1]", r"rows.json, row 1: expected an object"),
-        ("[", r"rows.json: Expecting value"),
+        ("[", r"rows.json, row 1: Expecting value"),
         ('[{"input": "a", "output": "b"}]', r"row 1: field 'label' is missing"),
         ('[{"input": 1, "output": "b", "label": 0}]', r"'input' must be a str"),
         ('[{"input": "a", "output": "b", "label": -1}]', r"at least 0, got -1"),

@@ -13,6 +13,7 @@ READERS = {
     "mm_rlhf": pairs.mm_rlhf,
     "rewardbench2": lists.rewardbench2,
     "rewardmath": lists.rewardmath,
+    "rewardmath_pairs": lists.rewardmath_pairs,
     "process_bench": chains.process_bench,
 }
 every_reader = pytest.mark.parametrize("name", READERS)
@@ -167,6 +168,24 @@ def test_solutions_whole_or_step_by_step():
   assert {row.group for row in whole} == {"1", "2"}
 
 
+def test_a_pair_begins_with_the_chosen_solution_wherever_it_stood():
+  rows = list(lists.rewardmath_pairs(reading.sample("rewardmath_pairs")))
+  whole = list(lists.rewardmath(reading.sample("rewardmath")))
+  chosen = {row.group: row.texts[0] for row in whole if row.num_correct}
+  assert {r["chosen_position"] for r in records("rewardmath_pairs")} == {*"AB"}
+  assert [row.texts[0] for row in rows] == [chosen[row.group] for row in rows]
+  others = [row.texts[0] for row in whole if not row.num_correct]
+  assert sorted(row.texts[1] for row in rows) == sorted(others)
+
+
+def test_a_published_list_is_read_as_its_rows_are(tmp_path):
+  path = tmp_path / "published.json"
+  path.write_text(json.dumps(records("rewardmath"), indent=4))
+  expected = list(lists.rewardmath(reading.sample("rewardmath")))
+  assert list(lists.rewardmath(path)) == expected
+  assert reading.count(path) == len(expected)
+
+
 def test_chains_count_their_right_steps():
   rows = list(chains.process_bench(reading.sample("process_bench")))
   assert [(row.num_correct, len(row.texts)) for row in rows] == [
@@ -202,6 +221,8 @@ def test_a_repeated_id_is_marked(tmp_path):
         ("rewardbench2", {"subset": "Ties"}, "must be ref:<number> or tied"),
         ("rewardmath", {"solution_type": "x"}, "one of chosen, rejected"),
         ("rewardmath", {"eval_solution": 3}, "must be a list of strings"),
+        ("rewardmath_pairs", {"chosen_position": "C"}, "must be one of A, B"),
+        ("rewardmath_pairs", {"eval_solution_B": []}, "a list of strings"),
         ("process_bench", {"label": 3}, "place of one of 3 steps, got 3"),
         ("process_bench", {"label": True}, "field 'label' must be an integer"),
     ],

@@ -78,3 +78,44 @@ def test_an_empty_file_and_a_clash_of_names_are_errors(write):
   line = json.dumps(dict(prompt="p", question="q", answer="a"))
   with pytest.raises(ValueError, match="'prompt' appears twice"):
     jsonl.read(write(line), prompt_field="question")
+
+
+def test_a_list_is_streamed_whatever_its_layout(tmp_path, monkeypatch):
+  rows = [{"text": "a, ]} \u00e9" * n, "n": [n, {}]} for n in range(40)]
+  path = tmp_path / "rows.json"
+  for chunk in (1, 7, 2**16):
+    monkeypatch.setattr(jsonl, "_CHUNK", chunk)
+    for layout in (dict(), dict(indent=2), dict(separators=(",", ":"))):
+      path.write_text(json.dumps(rows, **layout) + "\n")
+      found = list(jsonl.listed(path))
+      assert [row for _, row in found] == rows
+      assert found[3][0] == f"{path}, row 4"
+  path.write_text("[ ]")
+  assert list(jsonl.listed(path)) == [] and jsonl.is_list(path)
+  path.write_text('[{"a": 1}, no json')
+  first, rest = next(stream := jsonl.listed(path)), stream
+  assert first[1] == {"a": 1}
+  with pytest.raises(ValueError, match="rows.json, row 2: Expecting value"):
+    next(rest)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (b"", "expected a list of rows"),
+        (b"[", "row 1: Expecting value"),
+        (b'[{"a": 1}', "row 1: expected , or ] after a row"),
+        (b'[{"a": 1} {"a": 2}]', "row 1: expected , or ] after a row"),
+        (b'[{"a": 1}, 2]', "row 2: expected an object, got '2'"),
+        (b'[{"a": 1, "a": 2}]', "row 1: field 'a' appears twice"),
+        (b'[{"a": NaN}]', "row 1: NaN is not JSON"),
+        (b"[{}] x", "row 2: more follows the list"),
+        (b'[{"a": "\xff"}]', "not UTF-8"),
+    ],
+)
+def test_a_broken_list_names_file_and_row(text, message, tmp_path):
+  path = tmp_path / "rows.json"
+  path.write_bytes(text)
+  with pytest.raises(ValueError, match=message) as error:
+    list(jsonl.listed(path))
+  assert str(error.value).startswith(str(path))

@@ -227,6 +227,22 @@ def test_rewardmath_by_hand():
   assert overall["MRR"] == pytest.approx(0.292897, abs=0.05)
 
 
+def test_pairs_of_rewardmath_by_hand():
+  pair = lambda problem, i, *scores: ScoredRow(
+      f"{problem}/{i}", problem, "Algebra", 1, scores
+  )
+  # All nine won; seven won, one lost, one tie; none won.
+  rows = [pair("1", i, 1.0, 0.0) for i in range(9)]
+  rows += [pair("2", i, 1.0, 0.5) for i in range(7)]
+  rows += [pair("2", 7, 0.0, 1.0), pair("2", 8, 1.0, 1.0)]
+  rows += [pair("3", i, -2.0, -1.0) for i in range(9)]
+  found = lists.rewardmath_pairs(rows)["overall"]["RewardMATH"]
+  assert found["problems"] == 3
+  assert found["score"] == found["with ties"] == pytest.approx(1 / 3)
+  # The released rule: chosen wins + 1, rejected 1 if beaten, else 11.
+  assert found["MRR"] == pytest.approx((1 + 1 / 3 + 1 / 10) / 3)
+
+
 def test_a_problem_without_its_chosen_solution_is_named():
   with pytest.raises(ValueError, match="problem '1': .* got 0 and 3"):
     lists.rewardmath(solutions("1", 1.0, 2.0, 3.0, 4.0)[:3])

@@ -73,6 +73,52 @@ def test_pal_by_hand():
   assert float(metrics["accuracy"].value) == 1
 
 
+def angular(chosen, rejected, logits, points, log_scale, rows):
+  """PAL-B in float64, over the first `rows` pairs."""
+  found = []
+  for c, r, u, g in zip(*(np.float64(x[:rows]) for x in (
+      chosen, rejected, logits, points
+  ))):
+    ideal = softmax(u) @ g
+    ideal /= np.linalg.norm(ideal)
+    gap = c / np.linalg.norm(c) - r / np.linalg.norm(r)
+    margin = min(np.exp(log_scale), 100) * (gap @ ideal)
+    found.append(np.log1p(np.exp(-margin)))
+  return np.mean(found)
+
+
+@pytest.mark.parametrize("log_scale", [0.7, 6.0])
+def test_angular_pal_is_a_cross_entropy_of_cosines(log_scale):
+  draw = np.random.default_rng(0).normal
+  arrays = [
+      draw(size=shape).astype(np.float32)
+      for shape in ((3, 4), (3, 4), (3, 2), (3, 2, 4))
+  ]
+  for x in arrays:
+    x[2] = np.nan  # masked
+  mask = jnp.array([True, True, False])
+  loss = lambda *args: latent_rewards.pal_angular(*args, mask)[0].value
+  value, (*slopes, of_scale) = jax.jit(
+      jax.value_and_grad(loss, argnums=range(5))
+  )(*map(jnp.asarray, arrays), jnp.float32(log_scale))
+  np.testing.assert_allclose(value, angular(*arrays, log_scale, 2), rtol=1e-5)
+
+  def moved(i, by):
+    step = np.zeros(arrays[i].shape)
+    step[1, ..., 0] = by
+    new = [x + step if j == i else x for j, x in enumerate(arrays)]
+    return angular(*new, log_scale, 2)
+
+  for i, slope in enumerate(slopes):
+    assert np.all(np.isfinite(slope)) and not np.any(slope[2])
+    expected = (moved(i, 1e-5) - moved(i, -1e-5)) / 2e-5
+    np.testing.assert_allclose(
+        np.sum(slope[1, ..., 0]), expected, rtol=2e-3, atol=1e-6
+    )
+  # The scale grows until its limit, and no gradient pulls it further.
+  assert (of_scale == 0) == (log_scale > np.log(100))
+
+
 def test_pal_users_mix_prototypes():
   logits = jnp.log(jnp.array([[0.25, 0.75], [1.0, 1.0]]))
   prototypes = jnp.array([[0.0, 0.0], [4.0, 0.0]])

@@ -75,6 +75,50 @@ def _tie_id(value):
   return kind, int(number)
 
 
+def rewardmath_pairs(
+    path: str | os.PathLike, *, columns: Iterable[str] = ()
+) -> Iterator[EvalRow]:
+  """RewardMATH for judges of pairs: nine rows a problem, two solutions a row.
+
+  Args:
+    path: JSON or Parquet with problem, problem_id, eval_solution_A and
+      eval_solution_B (lists of steps), chosen_position (A, B),
+      solution_reference (who wrote the rejected one).
+    columns: others to hand to the scorer or judge as `meta`.
+
+  Yields:
+    Rows of the chosen and the rejected solution; the group is the problem.
+
+  Raises:
+    ValueError: naming file, row and field.
+
+  References:
+    As `rewardmath`.
+  """
+  fields = {
+      "problem", "problem_id", "eval_solution_A", "eval_solution_B",
+      "chosen_position", "solution_reference", "subject",
+  }  # fmt: skip
+  columns = tuple(columns)
+
+  def rows():
+    for record in reading.records(path, fields | set(columns)):
+      problem = record.name("problem_id")
+      chosen = record.one_of("chosen_position", ("A", "B"))
+      texts = [record.texts(f"eval_solution_{x}") for x in "AB"]
+      yield EvalRow(
+          f"{problem}/{record.name('solution_reference')}",
+          problem,
+          record.name("subject") if "subject" in record.fields else "",
+          record.text("problem"),
+          tuple(map(SEPARATOR.join, texts if chosen == "A" else texts[::-1])),
+          1,
+          record.some(*columns),
+      )
+
+  return reading.distinct_ids(rows())
+
+
 def rewardmath(
     path: str | os.PathLike,
     *,

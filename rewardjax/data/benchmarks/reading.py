@@ -98,10 +98,11 @@ def _integer(value):
 def records(
     path: str | os.PathLike, columns: Iterable[str] | None = None
 ) -> Iterator[Record]:
-  """The rows of a JSON-lines or Parquet file, a few in memory at a time.
+  """The rows of a JSON or Parquet file, a few in memory at a time.
 
   Args:
-    path: ends in .jsonl, .json (one object per line) or .parquet.
+    path: ends in .jsonl or .json (an object per line, or one list of
+      objects) or .parquet.
     columns: all that is read of a Parquet file, images for instance only if
       they are named; None reads everything. What the file does not have is
       missing in its rows.
@@ -113,7 +114,8 @@ def records(
   """
   suffix = pathlib.Path(path).suffix
   if suffix in _JSON:
-    yield from (Record(*found) for found in jsonl.records(path))
+    read = jsonl.listed if jsonl.is_list(path) else jsonl.records
+    yield from (Record(*found) for found in read(path))
   else:
     place = os.fspath(path)
     start = 1
@@ -135,6 +137,8 @@ def count(path: str | os.PathLike) -> int:
   Raises: as `records`.
   """
   if pathlib.Path(path).suffix in _JSON:
+    if jsonl.is_list(path):
+      return sum(1 for _ in jsonl.listed(path))
     with open(path, "rb") as file:
       return sum(bool(line.strip()) for line in file)
   with _parquet(path) as file:

@@ -79,6 +79,31 @@ def rewardmath(rows: Sequence[ScoredRow]) -> Tables:
       )
     scores = tuple(score for row in found for score in row.scores)
     problems.append(found[0]._replace(scores=scores))
+  return _one_against_many(problems)
+
+
+@arrays.exactly
+def rewardmath_pairs(rows: Sequence[ScoredRow]) -> Tables:
+  """The same of the chosen solution and one rejected at a time.
+
+  A problem is right if every comparison was won; MRR is of 1 + comparisons
+  that were not.
+
+  Args:
+    rows: scores of the chosen and the rejected solution, or votes for them.
+
+  References:
+    As `rewardmath`; its released code ranks by "wins + 1".
+  """
+  problems = []
+  for found in arrays.grouped(rows, lambda row: row.group).values():
+    lost_by = [row.scores[1] - row.scores[0] for row in found]
+    problems.append(found[0]._replace(scores=(0.0, *lost_by)))
+  return _one_against_many(problems)
+
+
+def _one_against_many(problems: Sequence[ScoredRow]) -> Tables:
+  """Of rows whose first score is that of the chosen solution."""
   padded = arrays.padded(problems)
   columns = {
       "score": scoring.separated(*padded),
