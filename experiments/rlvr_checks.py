@@ -79,10 +79,13 @@ def check(config: mlc.ConfigDict) -> None:
       "task.turns",
       "evaluation.num_samples",
       "verifier.memory_mb",
+      "shaping.short_penalty",
       "asynchronous.lag",
       "asynchronous.sampler_devices",
   ):
     checks.at_least("config", 0, **{field: field_at(config, field)})
+  tolerance = {"shaping.short_tolerance": config.shaping.short_tolerance}
+  checks.within("config", 0.0, low_open=True, **tolerance)
   for k in config.evaluation.pass_at:
     checks.at_least("config", 1, **{"evaluation.pass_at": k})
   _check_pass_at(config)

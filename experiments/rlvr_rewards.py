@@ -117,7 +117,7 @@ def total(
   if o.tiers:
     value = transforms.quantize(masking.fill_masked(*reward), num_tiers=o.tiers)
     reward = reward._replace(value=value)
-  reward = rlvr_stages.shape_reward(reward, rollouts, o)
+  reward = rlvr_stages.shape_reward(reward, rollouts, o, seen.observed)
   if not names:
     return reward
   parts = [

@@ -134,8 +134,10 @@ def observe(key, truth: Reward, kinds, options, num_kinds: int) -> Reward:
   return Reward(observed, truth.valid)
 
 
-def shape_reward(reward: Reward, rollouts: Rollouts, options) -> Reward:
-  """Adds what length costs; the outcome itself was read before."""
+def shape_reward(
+    reward: Reward, rollouts: Rollouts, options, observed: Reward
+) -> Reward:
+  """Adds what length costs; `observed` outcomes say which samples are right."""
   value = reward.value
   if options.overlong_buffer:
     value += length.overlong_penalty(
@@ -147,6 +149,14 @@ def shape_reward(reward: Reward, rollouts: Rollouts, options) -> Reward:
   if options.missing_stop:
     value += length.missing_stop_penalty(
         rollouts.truncated, penalty=options.missing_stop
+    )
+  if options.short_penalty:
+    value += length.group_length_penalty(
+        jnp.sum(rollouts.mask, axis=-1),
+        masking.fill_masked(*observed) > 0.5,
+        observed.valid,
+        max_penalty=options.short_penalty,
+        tolerance=options.short_tolerance,
     )
   return Reward(value, reward.valid)
 

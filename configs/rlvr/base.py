@@ -285,6 +285,10 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       overlong_buffer=0,  # tokens; 0: off
       overlong_factor=1.0,
       missing_stop=0.0,
+      # Of a wrong sample that is shorter than its group's right ones (HARMO),
+      # all of it from this share of their mean length on; 0: off.
+      short_penalty=0.0,
+      short_tolerance=1.0,
       # Of several turns: success is paid at the end, "sparse", or by what each
       # turn gained, "dense": "ppo" and credit.name "gae" or "return" pay it
       # on that turn, recipes on groups as a sum.

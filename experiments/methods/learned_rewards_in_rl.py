@@ -77,6 +77,11 @@ METHODS = (
             "1/3, 0; without a right answer nothing is charged. Advantages "
             "sum to 0 in a group and grow with the rewards."
         ),
+        switch=(
+            "shaping.short_penalty=0.5",
+            "credit.estimator=centered",
+            "beside.format.weight=0.1",
+        ),
         differs=(
             "The formula of the penalty is our reading. In the study short "
             "answers are easy because they keep the form asked for, which is "
