@@ -367,8 +367,12 @@ METHODS = (
         functions=(
             "reward_models.contrastive.triplet",
             "reward_models.contrastive.cosine",
+            "reward_models.pairwise.popularity_pairs",
         ),
-        tests=("tests/reward_models/test_contrastive.py",),
+        tests=(
+            "tests/reward_models/test_contrastive.py",
+            "tests/reward_models/test_pairwise.py",
+        ),
         shown=(
             "Distances and loss by hand; equal to the form in cosines; no "
             "gradient once these are apart by half the margin."

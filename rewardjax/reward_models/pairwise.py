@@ -5,6 +5,7 @@ rewards cancels: rewards of different prompts are comparable only after a
 penalty (`centre_penalty`) or a standardisation.
 """
 
+import numbers
 from typing import NamedTuple
 
 import jax
@@ -236,3 +237,39 @@ def listwise_pairs(
     valid = valid & mask[..., :, None] & mask[..., None, :]
   diff = rewards[..., :, None] - rewards[..., None, :]
   return Pairs(masking.fill_masked(diff, valid), valid)
+
+
+def popularity_pairs(
+    counts: Float[Array, "*batch K"],
+    low: Scalar,
+    high: Scalar,
+    views: Float[Array, "*batch K"] | None = None,
+    mask: Bool[Array, "*batch K"] | None = None,
+) -> Bool[Array, "*batch K K"]:
+  """[i, j] says that item i of a prompt is popular and item j is not.
+
+  Args:
+    counts: how often each of K items of one prompt was chosen.
+    low: an item is unpopular up to here.
+    high: an item is popular from here on; above `low`.
+    views: how often each was shown: popularity is then counts / views, and
+      an item that nobody saw is in no pair. None: the counts themselves,
+      which favour what was shown for longer.
+    mask: True for real items.
+
+  Raises:
+    ValueError: if shapes differ, or `low` is not below `high`.
+
+  References:
+    Isajanyan et al., "Social Reward", 2024.
+  """
+  where = "popularity_pairs"
+  checks.same_shape(where, counts=counts, views=views, mask=mask)
+  if isinstance(low, numbers.Real):
+    checks.within(where, low, low_open=True, high=high)
+  seen = jnp.ones(counts.shape, bool) if mask is None else mask
+  if views is not None:
+    seen = seen & (views > 0)
+    counts = masking.safe_divide(counts, views)
+  popular, unpopular = seen & (counts >= high), seen & (counts <= low)
+  return popular[..., :, None] & unpopular[..., None, :]
