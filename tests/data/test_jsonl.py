@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import pytest
 
@@ -119,3 +120,15 @@ def test_a_broken_list_names_file_and_row(text, message, tmp_path):
   with pytest.raises(ValueError, match=message) as error:
     list(jsonl.listed(path))
   assert str(error.value).startswith(str(path))
+
+
+def test_a_long_list_is_never_in_memory_as_a_whole(tmp_path):
+  path = tmp_path / "rows.json"
+  path.write_text(json.dumps([{"text": "x" * 10**5}] * 100))
+  tracemalloc.start()
+  try:
+    assert sum(1 for _ in jsonl.listed(path)) == 100
+    _, most = tracemalloc.get_traced_memory()
+  finally:
+    tracemalloc.stop()
+  assert most < 2e6 < path.stat().st_size
