@@ -125,7 +125,9 @@ def _element(place: str, file: TextIO, text: str):
       if rest:
         raise ValueError(problem)
     except json.JSONDecodeError as error:
-      problem = error  # unless more of the file makes it whole
+      # Unless more of the file makes it whole. Not the error: it would keep
+      # the text, in a cycle with this frame.
+      problem = str(error)
     except (ValueError, RecursionError) as error:
       raise ValueError(f"{place}: {error}.") from error
     more = file.read(max(_CHUNK, len(text)))
