@@ -61,6 +61,7 @@ def _check_alone(config) -> None:
           0,
       ),
       ("task.rewording", config.task.rewording, ""),
+      ("task.turns", config.task.turns, 0),
       ("verifier.name", config.verifier.name, "tokens"),
       ("verifier.trusted", config.verifier.trusted, "tokens"),
   ):

@@ -17,6 +17,9 @@ ROWS = [
     dict(prompt="2+2=", answer="4", kind=0),
 ]
 LENGTH = 12
+QUESTS = dict(
+    name="quests", kinds=("quest",), tokenizer="byte", turns=6, answer_length=18
+)
 
 
 def task_of(ask=lambda text: text):
@@ -179,6 +182,7 @@ def test_problems_that_cannot_be_said_name_the_field():
         (dict(verifier=dict(name="numeric")), r"verifier\.name must be 'toke"),
         (dict(asynchronous=dict(lag=1)), r"asynchronous\.lag must be 0 with"),
         (dict(beside=dict(form=dict(weight=1.0))), r"beside\.form\.weight has"),
+        (dict(task=QUESTS), r"config\.task\.turns must be 0 with config\.tea"),
         (
             dict(noise=dict(false_positive=(0.1, 0.2, 0.3))),
             r"config\.noise\.false_positive must hold one rate with",
