@@ -2,8 +2,7 @@
 
 import pytest
 
-from experiments import rlvr, rlvr_report
-from tests.experiments import rlvr_runs
+from tests.experiments import killed_runs, rlvr_runs
 
 
 @pytest.fixture(scope="session")
@@ -22,13 +21,11 @@ def checkpoint(tmp_path_factory):
 def go(checkpoint, data_dir, tmp_path_factory):
   """Runs a tiny pretrained model; returns the rows and the folder."""
 
-  def run(workdir=None, *, report=False, stop=lambda: False, **changes):
+  def run(workdir=None, **options):
     workdir = workdir or tmp_path_factory.mktemp("run")
-    config = rlvr_runs.pretrained_config(checkpoint, **changes)
-    with pytest.MonkeyPatch.context() as patch:
-      if not report:  # figures take their time
-        patch.setattr(rlvr_report, "write", lambda *args, **options: None)
-      rlvr.run(config, workdir, data_dir=data_dir, stop=stop, progress=False)
+    kept = {k: options.pop(k) for k in ("stop", "write") if k in options}
+    config = rlvr_runs.pretrained_config(checkpoint, **options)
+    rlvr_runs.run(config, workdir, data_dir, **kept)
     return rlvr_runs.rows_of(workdir), workdir
 
   return run
@@ -37,10 +34,19 @@ def go(checkpoint, data_dir, tmp_path_factory):
 @pytest.fixture(scope="session")
 def adapted(go):
   """Such a run with adapters, all agents at once, and its report."""
-  return go(report=True)
+  return go(write=None)
 
 
 @pytest.fixture(scope="session")
 def judged_by_tokens(go):
   """The same, judged on tokens by a verifier that errs."""
   return go(**rlvr_runs.TOKENS)
+
+
+@pytest.fixture(scope="session")
+def resumable(data_dir, tmp_path_factory):
+  """A run whose loops are resumed: its folder, and the loops' names."""
+  workdir = tmp_path_factory.mktemp("whole")
+  with killed_runs.resumed(tmp_path_factory.mktemp("resumed")) as stages:
+    rlvr_runs.run(killed_runs.resumable_config(), workdir, data_dir)
+  return workdir, stages

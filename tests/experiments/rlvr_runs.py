@@ -1,14 +1,12 @@
 """Small runs of `experiments.rlvr` for the tests beside this file."""
 
 import json
-import os
 import pathlib
-import signal
-import sys
 
 import numpy as np
 
 from configs.rlvr import base
+from experiments import rlvr
 from rewardjax.training.logging import read_rows
 from tests.models import checkpoints
 
@@ -82,7 +80,7 @@ def pretrained_config(checkpoint, *, arms=None, **changes):
       verifier=dict(
           name="trl",
           trusted="trl",
-          function="tests.experiments.rlvr_runs:evenness",
+          function="tests.experiments.judges:evenness",
       ),
   )
   config.task.update(
@@ -92,17 +90,12 @@ def pretrained_config(checkpoint, *, arms=None, **changes):
   return config
 
 
-def evenness(prompts, completions, **columns):
-  """A coin for each text: something to learn for a model that knows nothing."""
-  del prompts, columns
-  return [float(sum(map(ord, text)) % 2) for text in completions]
-
-
-def fragile(prompts, completions, **columns):
-  """`evenness` in a worker that some problems kill."""
-  if prompts and "-" in prompts[0]:
-    os.kill(os.getpid(), signal.SIGKILL)
-  return evenness(prompts, completions, **columns)
+def run(config, workdir, data_dir=None, **options):
+  """`rlvr.run` in silence; without a report, whose figures take their time."""
+  options.setdefault("write", lambda *args, **options: "written")
+  return rlvr.run(
+      config, workdir, data_dir=data_dir, progress=False, **options
+  )
 
 
 def rows_of(workdir, stage="train"):
@@ -110,26 +103,3 @@ def rows_of(workdir, stage="train"):
   rows = read_rows(workdir / "metrics.jsonl", stage=stage)
   return [{k: v for k, v in row.items() if k != "stage"} for row in rows]
 
-
-def resumable_config():
-  """Long enough to be killed on the way."""
-  return small_config(
-      num_steps=24,
-      checkpoint_every=4,
-      regularizer=dict(kl_in_reward=0.1),
-      arms=dict(
-          uncorrected=dict(),
-          appeals=dict(correction=dict(name="backward", rates="appeals")),
-      ),
-  )
-
-
-if __name__ == "__main__":  # python -m tests.experiments.rlvr_runs WORKDIR DATA
-  from absl import logging
-
-  from experiments import rlvr
-
-  logging.set_verbosity(logging.ERROR)
-  rlvr.run(
-      resumable_config(), sys.argv[1], data_dir=sys.argv[2], progress=False
-  )

@@ -1,5 +1,6 @@
 """What a run has learned, as other people's programs read it."""
 
+import functools
 import json
 
 import chex
@@ -8,15 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import export_policy, rlvr, rlvr_agents, tasks
+from experiments import export_policy, rlvr_agents, rlvr_loops, tasks
 from rewardjax.data import pretrained_tokenizer
 from rewardjax.models import lora, pretrained, transformer
-from tests.experiments.rlvr_runs import pretrained_config, small_config
+from rewardjax.training import loop
+from rewardjax.training.checkpoints import Checkpointer
+from tests.experiments.rlvr_runs import pretrained_config, run, small_config
 
 # One worker makes the runs that these tests share.
 pytestmark = pytest.mark.xdist_group("pretrained")
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def logits(model, params, tokens):
   mask = jnp.ones(tokens.shape, bool)
   features = transformer.features(model, params, tokens, mask)
@@ -57,9 +61,16 @@ def test_adapters_are_merged_and_read_back_to_the_same_logits(
   assert again.context_length == 64
 
 
-@pytest.mark.slow
+def untrained(run, stage):
+  """Stands for `rlvr_loops.train`: saves the state that it would change."""
+  folder = run.workdir / "checkpoints" / stage.name
+  with Checkpointer(folder) as checkpointer:
+    checkpointer.save(stage.num_steps, stage.state)
+  return loop.LoopResult(stage.state, {}, stage.num_steps, False, 0)
+
+
 def test_a_model_trained_from_nothing_goes_without_its_tokenizer(
-    tmp_path, data_dir
+    tmp_path, data_dir, monkeypatch
 ):
   """The second of two arms; the run sampled on a device of its own."""
   config = small_config(
@@ -68,9 +79,11 @@ def test_a_model_trained_from_nothing_goes_without_its_tokenizer(
       arms=dict(one=dict(), two=dict(credit=dict(estimator="centered"))),
   )
   config.warm_up.num_steps = 0
-  rlvr.run(config, tmp_path / "run", data_dir=data_dir, progress=False)
+  monkeypatch.setattr(rlvr_loops, "train", untrained)
   workdir, output = tmp_path / "run", tmp_path / "folder"
+  run(config, workdir, data_dir)
   said = export_policy.export(workdir, output, arm="two")
+  assert "arm two, seed 0, step 2" in said
   assert said.endswith("'char' has no Hugging Face files.")
   model, params = pretrained.load(tmp_path / "folder")
   assert model.vocab_size == 21 and model.width == 16

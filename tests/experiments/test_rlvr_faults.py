@@ -9,7 +9,7 @@ from experiments import rlvr, tasks
 from rewardjax.data import pretrained_tokenizer
 from tests.experiments.rlvr_runs import pretrained_config, small_config
 
-FRAGILE = "tests.experiments.rlvr_runs:fragile"
+FRAGILE = "tests.experiments.judges:fragile"
 
 
 def write_rows(folder, **last):

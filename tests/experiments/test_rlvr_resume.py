@@ -1,74 +1,43 @@
-"""Killed at random moments and started again: the same bytes, the same bits."""
+"""Stopped, killed and started again: the same bytes, the same bits."""
 
-import os
-import pathlib
-import random
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
-from tests.flags import one_device_flags
+from tests.experiments import killed_runs, rlvr_runs
 
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def start(workdir, folder):
-  """The run as a process of its own; programs are compiled once for all."""
-  environment = dict(
-      os.environ,
-      JAX_PLATFORMS="cpu",
-      XLA_FLAGS=one_device_flags(),
-      JAX_COMPILATION_CACHE_DIR=str(folder / "programs"),
-      JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
-  )
-  command = [sys.executable, "-m", "tests.experiments.rlvr_runs"]
-  return subprocess.Popen(
-      [*command, str(workdir), str(folder / "data")],
-      cwd=ROOT,
-      env=environment,
-      stderr=subprocess.PIPE,
-  )
+# One worker makes the run that these tests share.
+pytestmark = pytest.mark.xdist_group("resumable")
 
 
-def finish(process):
-  _, errors = process.communicate(timeout=500)
-  assert process.returncode == 0, errors.decode()[-3000:]
-
-
-def wait_for(process, path, size):
-  """Until the file is that long; the run must not have ended before."""
-  while not path.exists() or path.stat().st_size < size:
-    assert process.poll() is None, process.communicate()[1].decode()[-3000:]
-    time.sleep(0.01)
-
-
-def final_files(workdir):
-  """The newest checkpoint's fingerprints, and the metrics."""
-  found = {}
-  for stage in ("warm_up", "train"):
-    newest = max((workdir / "checkpoints" / stage).iterdir())
-    found[stage] = newest.name, (newest / "manifest/metadata").read_bytes()
-  return found | {"metrics": (workdir / "metrics.jsonl").read_bytes()}
+def test_every_loop_of_a_run_goes_on_bit_for_bit(resumable):
+  """Pain 34: parameters, moments, keys, data, counts and metrics resume."""
+  workdir, stages = resumable
+  assert stages == ["warm_up", "train"]
+  assert [row["step"] for row in rlvr_runs.rows_of(workdir)] == list(range(13))
 
 
 @pytest.mark.slow
-def test_killed_three_times_a_run_ends_bit_for_bit_as_if_never(tmp_path):
-  """Pain 34: parameters, moments, keys, data, counts and metrics resume."""
-  whole, killed = tmp_path / "whole", tmp_path / "killed"
-  finish(start(whole, tmp_path))
-  length = (whole / "metrics.jsonl").stat().st_size
-  moments = random.Random(0)
-  for share in (0.1, 0.4, 0.7):  # of the metrics, and a little later
-    process = start(killed, tmp_path)
-    wait_for(process, killed / "metrics.jsonl", share * length)
-    time.sleep(moments.uniform(0.0, 0.1))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-  finish(start(killed, tmp_path))
-  expected, actual = final_files(whole), final_files(killed)
+def test_killed_and_started_again_a_run_ends_as_if_never(
+    resumable, data_dir, tmp_path, request
+):
+  """By SIGKILL, in a process that had been stopped by its flag before."""
+  command = [sys.executable, "-m", "tests.experiments.killed_runs"]
+  process = subprocess.run(
+      [*command, str(tmp_path), data_dir],
+      cwd=request.config.rootpath,
+      capture_output=True,
+      timeout=500,
+  )
+  said = process.stdout.decode() + process.stderr.decode()
+  assert process.returncode == -signal.SIGKILL, said[-3000:]
+  assert "warm_up: stopped at step 1" in said
+  rows = rlvr_runs.rows_of(tmp_path)
+  assert rows[-1]["step"] == killed_runs.LAST_ROW
+  rlvr_runs.run(killed_runs.resumable_config(), tmp_path, data_dir)
+  expected = killed_runs.final_files(resumable[0])
+  actual = killed_runs.final_files(tmp_path)
   assert actual["metrics"] == expected["metrics"]
   assert actual == expected
