@@ -8,6 +8,7 @@ from absl import flags
 from configs.rlvr import base
 from experiments import (
     audit_options,
+    audit_rates,
     audit_rows,
     audit_verifier,
     readme_results,
@@ -16,7 +17,7 @@ from experiments import (
 )
 from rewardjax.rewards.verifiers import answers as final_answers
 from rewardjax.rewards.verifiers import math as math_verifier
-from rewardjax.types import Status
+from rewardjax.types import NoiseRates, Status
 from tests.experiments.audit_files import RATES, exact, flipped, options
 
 CHECKED = results.RESULTS.parent / "audits" / "smollm2_checked.jsonl"
@@ -118,24 +119,19 @@ def test_errors_of_the_trusted_side_are_undone(tmp_path):
     assert found.high - found.low > plain.high - plain.low
 
 
-def test_intervals_behind_a_judge_cover(tmp_path):
+def test_intervals_behind_a_judge_cover():
   """30 audits of 400 rows through both channels; four standard errors."""
   draw, covered = np.random.default_rng(0), []
+  judge = NoiseRates(0.05, 0.1)
   for _ in range(30):
     truth = draw.random(400) < 0.5
     flip = lambda at_1, at_0, t=truth: t ^ (
         draw.random(400) < np.where(t, at_1, at_0)
     )
-    rows = [
-        dict(prompt=str(i), verdict=int(v), label=int(t))
-        for i, (v, t) in enumerate(zip(flip(0.3, 0.1), flip(0.1, 0.05)))
-    ]
-    one = audit(
-        tmp_path,
-        rows,
-        trusted_false_positive=0.05,
-        trusted_false_negative=0.1,
-    ).found.overall
+    sample = audit_rates.Sample(
+        flip(0.3, 0.1) * 1.0, flip(0.1, 0.05) * 1.0, None, None
+    )
+    one = audit_rates.measure(sample, trusted_rates=judge).overall
     covered += [
         x.low <= rate <= x.high for x, rate in zip(one[3:5], (0.1, 0.3))
     ]

@@ -1,4 +1,4 @@
-"""Recipes in the place of stages: the same numbers, and one program."""
+"""Recipes in the place of stages: both halves of each, and what they need."""
 
 import inspect
 import json
@@ -11,18 +11,15 @@ import pytest
 
 from configs.rlvr import base
 from experiments import (
-    rlvr,
     rlvr_config,
     rlvr_halves,
     rlvr_recipe_calls,
     rlvr_recipes,
-    rlvr_report,
 )
 from experiments.rlvr_recipes import RECIPES, Scored, Trained
 from rewardjax.policies.laws import SamplingLaw
 from rewardjax.recipes import exploration, oreal, policy_gradient
 from rewardjax.types import Reward, Rollouts
-from tests.experiments.rlvr_runs import rows_of, small_config
 
 B, G, T = 4, 4, 5
 
@@ -165,85 +162,6 @@ def test_microbatches_add_up(name, batch):
   chex.assert_trees_all_close(
       (added, joined), (whole, gradients), rtol=1e-5, atol=1e-6
   )
-
-
-STAGES = {
-    "grpo": dict(
-        credit=dict(estimator="standardized"), reducer="sequence_mean"
-    ),
-    "rloo": dict(surrogate=dict(ratio="sequence"), reducer="sequence_mean"),
-    "reinforce": dict(
-        credit=dict(name="return"),
-        surrogate=dict(name="score"),
-        reducer="sequence_sum_mean",
-    ),
-    # Refills leave no dead group in the loss, as the recipe does.
-    "dapo": dict(
-        credit=dict(estimator="standardized"),
-        shaping=dict(overlong_buffer=1),
-        surrogate=dict(clip_high=0.28),
-        reducer="token_mean",
-    ),
-}
-
-
-@pytest.fixture
-def train(tmp_path, data_dir, monkeypatch):
-  """Two steps of some arms in the programs that a user runs."""
-  monkeypatch.setattr(rlvr_report, "write", lambda *args, **options: None)
-
-  def run(arms, **changes):
-    config = small_config(arms=arms, num_steps=2, log_every=1, **changes)
-    groups = rlvr_config.group_arms(rlvr_config.arm_configs(config))
-    rlvr.run(config, tmp_path, data_dir=data_dir, progress=False)
-    stages = [f"train_{i}" for i in range(len(groups))]
-    rows = {}
-    for stage in stages if len(stages) > 1 else ["train"]:
-      for row in rows_of(tmp_path, stage):
-        rows.setdefault(row.pop("step"), {}).update(row)
-    return rows, groups
-
-  return run
-
-
-def test_recipes_learn_what_stages_say(train):
-  """Values and gradients of whole updates; in one program, all of them."""
-  arms = {name: dict(recipe=dict(name=name)) for name in STAGES}
-  arms |= {f"{name}_by_stages": changes for name, changes in STAGES.items()}
-  rows, groups = train(arms, sampling=dict(max_refills=1))
-  assert len(groups) == 1
-  for name in STAGES:
-    for metric in ("loss", "grad_norm", "accuracy", "entropy"):
-      for step in (1, 2):
-        np.testing.assert_allclose(
-            rows[step][f"{name}/{metric}"],
-            rows[step][f"{name}_by_stages/{metric}"],
-            rtol=2e-4, atol=2e-6, err_msg=f"{name} {metric}",
-        )
-  norms = [rows[2][f"{name}/grad_norm"][0] for name in STAGES]
-  assert len(set(np.round(norms, 4))) == len(norms)  # the arms differ
-
-
-def check_finite(rows, names):
-  for row in rows.values():
-    for key, value in row.items():
-      assert np.all(np.isfinite(value)), key
-  for step in (1, 2):
-    for name in names:
-      assert np.all(np.asarray(rows[step][f"{name}/grad_norm"]) > 0), name
-
-
-@pytest.mark.slow
-def test_every_recipe_trains(train):
-  """In four programs: the plain ones, two laws, demonstrations, a critic."""
-  arms = {name: dict(recipe=dict(name=name)) for name in RECIPES}
-  rows, groups = train(arms, num_microbatches=2)
-  assert sorted(map(len, groups)) == [1, 1, 2, len(RECIPES) - 4]
-  check_finite(rows, RECIPES)
-  # Arms have their own metrics only.
-  keys = rows[2].keys()
-  assert {"ppo/value_loss", "amft/imitation_loss", "lp_reg/protected"} <= keys
-  assert "dcpo/protected" not in keys
 
 
 def test_the_law_of_each_arm(batch):

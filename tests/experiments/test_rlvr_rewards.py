@@ -1,5 +1,7 @@
 """What the policy may be paid for, stage by stage, against plain loops."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -66,9 +68,10 @@ def samples():
   )
 
 
+@functools.cache
 def params_of():
-  made = MODEL.init(jax.random.key(3), jnp.zeros((1, 2), int),
-                    jnp.ones((1, 2), bool))  # fmt: skip
+  made = jax.jit(MODEL.init)(jax.random.key(3), jnp.zeros((1, 2), int),
+                             jnp.ones((1, 2), bool))  # fmt: skip
   return {"policy": jax.tree.map(lambda x: 1.5 * x, made["params"])}
 
 
