@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Int, Key
 
 from rewardjax.core import checks, random
 from rewardjax.data import traces
+from rewardjax.types import Scalar
 
 _PROGRAMS = {
     "affine": traces.affine,
@@ -83,8 +84,8 @@ class TracedIntegers:
   redundancy: int = 0
   noise: str = "none"
   kind: str = "replace"
-  rate: float | int = 1.0
-  intensity: float | int = 0.0
+  rate: Scalar = 1.0
+  intensity: Scalar = 0.0
 
   def __post_init__(self):
     where = "TracedIntegers"
@@ -180,24 +181,15 @@ class TracedIntegers:
         noised,
     )
 
-  @functools.cached_property
-  def _batch(self):
-    """Compiled once a generator: ids [B] -> `Traced` of arrays [B, ...]."""
-
-    def make(ids):
-      stream = jax.random.fold_in(
-          jax.random.key(self.seed), _SPLITS.index(self.split)
-      )
-      keys, noise_keys = (
-          random.keys_by_id(key, ids) for key in jax.random.split(stream)
-      )
-      return jax.vmap(self.sample)(keys, noise_keys)
-
-    return jax.jit(make)
-
   def batch(self, ids: Int[Array, " B"]) -> Traced:
     """Samples of the given ids, as arrays with a leading axis."""
-    return self._batch(ids)
+    split = _SPLITS.index(self.split)
+    stream = jax.random.fold_in(jax.random.key(self.seed), split)
+    # What is left may choose a program: it is compiled once for all the rest.
+    kind = dataclasses.replace(
+        self, seed=0, split=_SPLITS[0], rate=1.0, intensity=0.0
+    )
+    return _batch(kind, stream, float(self.rate), float(self.intensity), ids)
 
   def rows(self, start: int, stop: int) -> list[dict[str, str | bool]]:
     """Items start .. stop-1 as rows of text."""
@@ -218,3 +210,13 @@ class TracedIntegers:
         "answer": text(item.truth),
         "noised": bool(item.noised),
     }
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _batch(kind, stream, rate, intensity, ids):
+  """A generator but for its numbers, its key and those; ids [B]."""
+  generator = dataclasses.replace(kind, rate=rate, intensity=intensity)
+  keys, noise_keys = (
+      random.keys_by_id(key, ids) for key in jax.random.split(stream)
+  )
+  return jax.vmap(generator.sample)(keys, noise_keys)

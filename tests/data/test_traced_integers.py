@@ -1,5 +1,6 @@
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,8 +10,12 @@ from rewardjax.data.builders import traced_integers as builder
 from rewardjax.data.traced_integers import TracedIntegers
 
 CLEAN = TracedIntegers(seed=3)
-IDS = jnp.arange(400)
 replace = dataclasses.replace
+
+
+def batch(generator, count=400):
+  """The first samples, read by the host."""
+  return jax.device_get(generator.batch(jnp.arange(count)))
 
 
 def check(text):
@@ -51,10 +56,10 @@ NOISY = [
 
 @pytest.mark.parametrize("noise", NOISY, ids=str)
 def test_rate_and_intensity_choose_samples_and_symbols(noise):
-  clean = CLEAN.batch(IDS)
-  none = replace(CLEAN, **noise, rate=0.0, intensity=1.0).batch(IDS)
+  clean = batch(CLEAN)
+  none = batch(replace(CLEAN, **noise, rate=0.0, intensity=1.0))
   np.testing.assert_array_equal(none.tokens, clean.tokens)
-  noisy = replace(CLEAN, **noise, rate=0.3, intensity=0.5).batch(IDS)
+  noisy = batch(replace(CLEAN, **noise, rate=0.3, intensity=0.5))
   np.testing.assert_array_equal(noisy.prompt, clean.prompt)
   np.testing.assert_array_equal(noisy.truth, clean.truth)
   changed = np.any(noisy.tokens != clean.tokens, axis=1)
@@ -65,11 +70,11 @@ def test_rate_and_intensity_choose_samples_and_symbols(noise):
 
 @pytest.mark.parametrize("kind", ["replace", "delete", "swap"])
 def test_static_noise_at_its_strongest_keeps_every_answer(kind):
-  noisy = replace(CLEAN, noise="static", kind=kind, intensity=1.0).batch(IDS)
+  noisy = batch(replace(CLEAN, noise="static", kind=kind, intensity=1.0))
   np.testing.assert_array_equal(noisy.answer, noisy.truth)
-  clean = CLEAN.batch(IDS)
+  clean = batch(CLEAN)
   for i in range(50):
-    real = np.asarray(noisy.tokens[i])[np.asarray(noisy.mask[i])]
+    real = noisy.tokens[i][noisy.mask[i]]
     # "=", the answer and the end are as they were.
     np.testing.assert_array_equal(real[-3:], clean.tokens[i, -3:])
   if kind == "delete":  # of five lines, five ends are left
@@ -79,8 +84,7 @@ def test_static_noise_at_its_strongest_keeps_every_answer(kind):
 
 
 def test_dynamic_noise_reaches_the_answer_at_the_rate_of_its_closed_form():
-  ids = jnp.arange(20_000)
-  noisy = replace(CLEAN, noise="dynamic", intensity=0.2).batch(ids)
+  noisy = batch(replace(CLEAN, noise="dynamic", intensity=0.2), 20_000)
   right = np.mean(np.all(noisy.answer == noisy.truth, axis=1))
   np.testing.assert_allclose(right, 0.4621, atol=0.015)
   # The trace and the answer agree: the last line is the answer.
@@ -88,11 +92,11 @@ def test_dynamic_noise_reaches_the_answer_at_the_rate_of_its_closed_form():
 
 
 def test_masks_tell_trace_noise_and_padding_apart():
-  item = replace(CLEAN, noise="static", intensity=0.4).batch(IDS)
-  ends = np.asarray(item.tokens) == CLEAN.base
+  item = batch(replace(CLEAN, noise="static", intensity=0.4))
+  ends = item.tokens == CLEAN.base
   assert np.all(np.sum(item.in_trace, 1) == 10)
   assert not np.any(item.replaced & ends)
-  changed = np.asarray(item.tokens != CLEAN.batch(IDS).tokens)
+  changed = item.tokens != batch(CLEAN).tokens
   assert np.all(item.replaced | ~changed)
   # Drawn anew with chance .4, to another symbol with chance .4 * 4 / 5.
   np.testing.assert_allclose(np.mean(changed[:, :10:2]), 0.32, atol=0.045)

@@ -91,6 +91,37 @@ def poison(batch: Batch, value: float = np.nan) -> Batch:
   )
 
 
+def traps(batch: Batch) -> list[Batch]:
+  """Poisoned by 0, NaN and infinity; and by NaN with nothing valid."""
+  nothing = batch._replace(valid=np.zeros_like(batch.valid))
+  values = (0.0, np.nan, np.inf)
+  return [poison(batch, value) for value in values] + [poison(nothing)]
+
+
+def eagerly(call, rows):
+  """Of `call(row) -> (loss, metrics)`: (value, loss, metrics), and the slopes.
+
+  A row each; slopes in every float of the row, shaped like it.
+  Eagerly: compiled code can turn nan * 0 into 0 and hide a leak. All rows at
+  once: one pass over the operations, leading axes are the rows.
+  """
+  stacked = jax.tree.map(lambda *x: jnp.asarray(np.stack(x)), *rows)
+  leaves, tree = jax.tree.flatten(stacked)
+  floating = [jnp.issubdtype(x.dtype, jnp.floating) for x in leaves]
+
+  def row(leaves):
+    def value(floats):
+      pairs = zip(floats, leaves)
+      out = call(tree.unflatten(y if x is None else x for x, y in pairs))
+      return out[0].value, out
+
+    floats = [x if kept else None for x, kept in zip(leaves, floating)]
+    (loss, out), slopes = jax.value_and_grad(value, has_aux=True)(floats)
+    return (loss, *out), tree.unflatten(slopes)
+
+  return jax.device_get(jax.vmap(row)(leaves))
+
+
 def rollouts(batch: Batch) -> Rollouts:
   b = batch.mask.shape[0]
   return Rollouts(

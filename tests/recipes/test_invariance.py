@@ -10,6 +10,8 @@ from rewardjax.advantages import off_policy
 from rewardjax.core import masking
 from tests.recipes import batches, cases
 
+# They share what they compile.
+pytestmark = pytest.mark.xdist_group("recipes.invariance")
 every_recipe = pytest.mark.parametrize("name", cases.CASES)
 
 
@@ -30,33 +32,31 @@ def run(name, batch):
 
 @functools.partial(jax.jit, static_argnums=0)
 def run_parts(name, batch, parts):
-  """The same of each part, its credit made on the whole batch."""
+  """The same of each row of `parts`, its credit made on the whole batch."""
   given = cases.credit_half(name, batch)
-  return [
-      _total_and_slope(
+  return jax.vmap(
+      lambda rows: _total_and_slope(
           cases.loss_half(name, batch, given, rows),
           batches.take(batch.log_probs, rows),
       )
-      for rows in parts
-  ]
+  )(parts)
 
 
 @every_recipe
 def test_any_microbatching_is_the_whole_batch(name):
   """Pain 1 and 2: TRL #3231, #2995, #7206, #7249; #3716, #4935, #5828.
 
-  Credit on the whole batch; then samples in any order, cut anywhere, groups
-  cut through; totals, weights and gradients are added and divided once.
+  Credit on the whole batch; then samples in any order, groups cut through;
+  totals, weights and gradients are added and divided once.
   """
   batch = batches.poison(batches.make())
-  (loss, metrics), slope = run(name, batch)
-  parts = np.split(np.random.default_rng(0).permutation(16), [1, 6])
-  outs, of_parts = zip(*run_parts(name, batch, parts))
-  added = jax.tree.map(lambda *xs: sum(map(np.asarray, xs)), *outs)
+  (loss, metrics), slope = jax.device_get(run(name, batch))
+  parts = np.random.default_rng(0).permutation(16).reshape(4, 4)
+  outs, of_parts = jax.device_get(run_parts(name, batch, parts))
   slopes = np.zeros((16, 1, 6))
-  slopes[np.concatenate(parts)] = np.concatenate(of_parts)
+  slopes[parts] = of_parts
   close = lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
-  jax.tree.map(close, added, (loss, metrics))
+  jax.tree.map(lambda x, y: close(x.sum(0), y), outs, (loss, metrics))
   np.testing.assert_allclose(slopes.reshape(slope.shape), slope, atol=1e-6)
 
 
@@ -83,69 +83,64 @@ def test_order_of_groups_and_samples_does_not_matter(name):
   (one, _), slope = run(name, batch)
   (other, _), moved = run(name, shuffled)
   np.testing.assert_allclose(one.value, other.value, rtol=1e-5)
+  slope = np.asarray(slope)
   np.testing.assert_allclose(moved, slope[groups][:, samples], atol=1e-6)
 
 
 @every_recipe
-def test_more_padding_changes_nothing(name):
-  batch = batches.make()
-  pad = lambda x: np.pad(x, [(0, 0), (0, 0), (0, 3)]) if x.ndim == 3 else x
-  padded = batches.Batch(*(pad(x) for x in batch))
-  padded = batches.poison(padded)
-  (one, _), slope = run(name, batch)
-  (other, _), moved = run(name, padded)
-  np.testing.assert_allclose(one.value, other.value, rtol=1e-5)
-  np.testing.assert_allclose(moved[..., :6], slope, atol=1e-6)
-  np.testing.assert_array_equal(moved[..., 6:], 0.0)
-
-
-@every_recipe
-def test_an_invalid_sample_is_as_if_it_were_absent(name):
+def test_padding_and_invalid_samples_are_as_if_they_were_absent(name):
   """Pain 7: TRL #5773, #5775 (an unknown reward biases its siblings)."""
   batch = batches.make()
-  # Dropping one known sample per group, or marking it unknown.
-  dropped = batches.Batch(*(x[:, 1:] for x in batch))
+  # Dropping one known sample per group and adding slots at the end, or
+  # marking it unknown.
+  pad = lambda x: np.pad(x, [(0, 0), (0, 0), (0, 3)]) if x.ndim == 3 else x
+  dropped = batches.poison(batches.Batch(*(pad(x[:, 1:]) for x in batch)))
   valid = batch.valid.copy()
   valid[:, 0] = False
   marked = batches.poison(batch._replace(valid=valid))
-  (one, _), slope = run(name, dropped)
-  (other, _), moved = run(name, marked)
+  (one, _), slope = jax.device_get(run(name, dropped))
+  (other, _), moved = jax.device_get(run(name, marked))
   if name == "dr_grpo":  # rows of the batch count, whatever the mask
     np.testing.assert_allclose(other.weight, one.weight * 4 / 3)
   else:
     np.testing.assert_array_equal(other.weight, one.weight)
   np.testing.assert_allclose(other.total, one.total, rtol=1e-5, atol=1e-6)
-  np.testing.assert_allclose(moved[:, 1:], slope, atol=1e-6)
+  np.testing.assert_allclose(moved[:, 1:], slope[..., :6], atol=1e-6)
+  np.testing.assert_array_equal(slope[..., 6:], 0.0)
   np.testing.assert_array_equal(moved[:, 0], 0.0)
 
 
-def test_off_policy_weights_multiply_advantages():
+@pytest.mark.parametrize("name", ["grpo", "cispo"])
+def test_off_policy_weights_multiply_advantages(name):
   """TIS: the loss of each token times its weight, under any surrogate here."""
   batch = batches.make()
   random = np.random.default_rng(2)
   sampler = batch.behavior + 0.5 * random.normal(size=batch.behavior.shape)
-  weights = off_policy.truncated_weights(
-      jnp.asarray(batch.behavior), jnp.asarray(sampler), cap=2.0
-  )
   rows = np.arange(16)
-  for name in ("grpo", "cispo"):
-    given = cases.credit_half(name, batch)
-    weighted = given._replace(advantages=given.advantages * weights)
-    call = lambda credit, lp, name=name: cases.loss_half(
-        name, batch._replace(reference=batch.log_probs), credit, rows
-    )(lp)[0]
-    log_probs = batches.take(jnp.asarray(batch.log_probs), rows)
-    flat = batches.take(weights, rows)
-    slope = jax.jit(
-        lambda credit, call=call, lp=log_probs: jax.grad(
-            lambda x: call(credit, x).total
-        )(lp)
+
+  @jax.jit
+  def slopes(sampler):
+    weights = off_policy.truncated_weights(
+        jnp.asarray(batch.behavior), sampler, cap=2.0
     )
-    np.testing.assert_allclose(slope(weighted), flat * slope(given), atol=1e-6)
+    given = cases.credit_half(name, batch)
+    anchored = batch._replace(reference=batch.log_probs)
+
+    def slope(advantages):
+      credit = given._replace(advantages=advantages)
+      loss = cases.loss_half(name, anchored, credit, rows)
+      log_probs = batches.take(jnp.asarray(batch.log_probs), rows)
+      return jax.grad(lambda x: loss(x)[0].total)(log_probs)
+
+    times = jnp.stack([weights, jnp.ones_like(weights)])
+    slopes = jax.vmap(slope)(given.advantages * times)
+    return batches.take(weights, rows), slopes
+
+  weights, (weighted, plain) = jax.device_get(slopes(jnp.asarray(sampler)))
+  np.testing.assert_allclose(weighted, weights * plain, atol=1e-6)
 
 
 def test_the_loss_is_a_mean_to_be_added():
-  batch = batches.make()
-  loss, metrics = cases.whole("grpo", batch)(jnp.asarray(batch.log_probs))
+  (loss, metrics), _ = run("grpo", batches.make())
   for mean in (loss, *metrics.values()):
     assert isinstance(mean, masking.Mean)

@@ -1,4 +1,4 @@
-import inspect
+import functools
 import itertools
 
 import jax
@@ -10,6 +10,8 @@ from rewardjax.recipes import policy_gradient as recipes
 from rewardjax.types import Reward, Rollouts
 from tests.recipes import batches, cases, references
 
+# They share what they compile.
+pytestmark = pytest.mark.xdist_group("recipes.policy_gradient")
 every_recipe = pytest.mark.parametrize("name", cases.CASES)
 
 
@@ -17,14 +19,26 @@ def test_every_recipe_has_a_case():
   assert set(cases.CASES) == set(recipes.__all__)
 
 
-def _with_value(call):
-  """`log_probs -> (value of the loss, (loss, metrics))`."""
+@functools.partial(jax.jit, static_argnums=0)
+def _value_and_slopes(name, batch):
+  """The loss, and its slope in the log-probs and in the values."""
 
-  def value(log_probs):
-    out = call(log_probs)
-    return out[0].value, out
+  def value(log_probs, values):
+    given = batch._replace(values=values)
+    return cases.whole(name, given)(log_probs)[0].value
 
-  return value
+  return jax.value_and_grad(value, (0, 1))(batch.log_probs, batch.values)
+
+
+@functools.cache
+def _trapped(name):
+  """`batches.eagerly` of its traps; every recipe is given an anchor."""
+
+  def call(batch):
+    anchor = dict(reference_log_probs=batch.reference)
+    return cases.whole(name, batch, **anchor)(batch.log_probs)
+
+  return batches.eagerly(call, batches.traps(batches.make()))
 
 
 def _numeric_gradient(function, x, mask, step=1e-6):
@@ -42,10 +56,7 @@ def test_recipe_is_the_formula_of_its_paper(name, seed):
   batch = batches.make(seed)
   reference = getattr(references, name)
   with jax.enable_x64(True):
-    call = cases.whole(name, batches.poison(batch))
-    log_probs = jnp.asarray(batches.poison(batch).log_probs)
-    value = lambda lp: call(lp)[0].value
-    actual, slope = jax.jit(jax.value_and_grad(value))(log_probs)
+    actual, (slope, _) = _value_and_slopes(name, batches.poison(batch))
   expected = reference(batch.log_probs, batch)
   np.testing.assert_allclose(actual, expected, rtol=1e-9)
   expected = _numeric_gradient(
@@ -58,10 +69,7 @@ def test_recipe_is_the_formula_of_its_paper(name, seed):
 def test_critic_gradient_of_ppo():
   batch = batches.make()
   with jax.enable_x64(True):
-    poisoned = batches.poison(batch)
-    call = cases.whole("ppo", poisoned)
-    value = lambda v: call(jnp.asarray(poisoned.log_probs), values=v)[0].value
-    slope = jax.jit(jax.grad(value))(jnp.asarray(poisoned.values))
+    _, (_, slope) = _value_and_slopes("ppo", batches.poison(batch))
   expected = _numeric_gradient(
       lambda v: references.ppo(batch.log_probs, batch, v),
       batch.values,
@@ -73,33 +81,22 @@ def test_critic_gradient_of_ppo():
 @every_recipe
 def test_masked_and_invalid_entries_are_never_read(name):
   """Pain 7 (TRL #5773, ms-swift #8123) and 12 (miles #1827, TRL #3750)."""
-  batch = batches.make()
-  results = []
-  for value in (0.0, np.nan, np.inf):
-    poisoned = batches.poison(batch, value)
-    call = cases.whole(name, poisoned)
-    log_probs = jnp.asarray(poisoned.log_probs)
-    # Eagerly: compiled code can turn nan * 0 into 0 and hide the leak.
-    value_and_grad = jax.value_and_grad(_with_value(call), has_aux=True)
-    (_, out), slope = value_and_grad(log_probs)
-    results.append((out, slope))
-  for other in results[1:]:
-    jax.tree.map(np.testing.assert_array_equal, results[0], other)
-  for leaf in jax.tree.leaves(results[0]):
+  outs, slopes = _trapped(name)
+  rows = [jax.tree.map(lambda x, i=i: x[i], (outs, slopes)) for i in range(3)]
+  for other in rows[1:]:
+    jax.tree.map(np.testing.assert_array_equal, rows[0], other)
+  for leaf in jax.tree.leaves(rows[0]):
     assert np.all(np.isfinite(leaf))
-  np.testing.assert_array_equal(results[0][1][~batch.counted], 0.0)
+  masked = ~batches.make().counted
+  np.testing.assert_array_equal(slopes.log_probs[:3, masked], 0.0)
 
 
 @every_recipe
 def test_nothing_valid_is_zero_loss_and_zero_gradient(name):
   """Pain 8: TRL #3248, NeMo-RL #158 (all completions masked)."""
-  batch = batches.make()
-  batch = batch._replace(valid=np.zeros_like(batch.valid))
-  call = cases.whole(name, batches.poison(batch))
-  loss = lambda lp: call(lp)[0].value
-  value, slope = jax.value_and_grad(loss)(jnp.full(batch.mask.shape, jnp.nan))
-  assert value == 0.0
-  np.testing.assert_array_equal(slope, 0.0)
+  (value, *_), slopes = _trapped(name)
+  assert value[3] == 0.0
+  np.testing.assert_array_equal(slopes.log_probs[3], 0.0)
 
 
 GROUPED = [name for name in cases.CASES if name not in ("reinforce", "ppo")]
@@ -113,60 +110,46 @@ def test_groups_of_equal_rewards_have_no_gradient(name):
   if name == "reinforce_pp":  # whitened as one batch: equal at every token
     batch = batch._replace(valid=np.ones_like(batch.valid))
   call = cases.whole(name, batch, kl_coefficient=0.0)
-  slope = jax.grad(lambda lp: call(lp)[0].value)(jnp.asarray(batch.log_probs))
+  total = lambda lp: call(lp)[0]
+  log_probs = jnp.asarray(batch.log_probs)
+  slope, weight = jax.jit(
+      jax.grad(lambda lp: (total(lp).value, total(lp).weight), has_aux=True)
+  )(log_probs)
   if name == "dapo":  # the length penalty may not bring a dead group back
-    assert call(jnp.asarray(batch.log_probs))[0].weight == 0
+    assert weight == 0
   np.testing.assert_array_equal(slope, 0.0)
 
 
 @every_recipe
 def test_gradient_reaches_nothing_but_the_policy(name):
-  batch = batches.make()
-  case = cases.CASES[name]
-  taken = inspect.signature(case.recipe).parameters
-
-  def loss(behavior, rewards, reference, values):
-    rollouts = batches.rollouts(batch)._replace(log_probs=behavior)
-    reward = batches.reward(batch)._replace(value=rewards)
-    arrays = {"reference_log_probs": reference}
-    if "values" in taken:
-      arrays |= {"values": jnp.asarray(batch.values)}
-      arrays |= {"behavior_values": values}
-    return case.recipe(
-        jnp.asarray(batch.log_probs),
-        rollouts,
-        reward,
-        **case.loss | case.credit | arrays,
-    )[0].value
-
-  data = (batch.behavior, batch.rewards, batch.reference, batch.behavior_values)
-  data = [jnp.asarray(x, jnp.float32) for x in data]
-  for slope in jax.grad(loss, argnums=(0, 1, 2, 3))(*data):
-    np.testing.assert_array_equal(slope, 0.0)
+  _, slopes = _trapped(name)
+  for held in ("behavior", "rewards", "reference", "behavior_values"):
+    np.testing.assert_array_equal(getattr(slopes, held), 0.0)
 
 
 @pytest.mark.parametrize("name", ["grpo", "gspo", "cispo", "dapo"])
 def test_standardising_recipes_ignore_scale_and_offset_of_rewards(name):
-  batch = batches.make()
-  changed = batch._replace(rewards=3.0 * batch.rewards - 1.0)
   options = dict(factor=0.0) if name == "dapo" else {}
-  losses = [
-      cases.whole(name, b, **options)(jnp.asarray(b.log_probs))[0].value
-      for b in (batch, changed)
-  ]
-  np.testing.assert_allclose(*losses, rtol=2e-5)
+  np.testing.assert_allclose(*_losses_of_two_scales(name, options), rtol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["dr_grpo", "rloo"])
 def test_unscaled_recipes_scale_with_rewards(name):
-  batch = batches.make()
-  changed = batch._replace(rewards=3.0 * batch.rewards - 1.0)
   options = {} if name == "dr_grpo" else dict(kl_coefficient=0.0)
-  one, three = (
-      cases.whole(name, b, **options)(jnp.asarray(b.log_probs))[0].value
-      for b in (batch, changed)
-  )
+  one, three = _losses_of_two_scales(name, options)
   np.testing.assert_allclose(3 * one, three, rtol=2e-5)
+
+
+def _losses_of_two_scales(name, options):
+  """Of the rewards r and 3 r - 1."""
+  batch = batches.make()
+
+  def loss(rewards):
+    call = cases.whole(name, batch._replace(rewards=rewards), **options)
+    return call(jnp.asarray(batch.log_probs))[0].value
+
+  rewards = np.stack([batch.rewards, 3.0 * batch.rewards - 1.0])
+  return jax.device_get(jax.jit(jax.vmap(loss))(rewards))
 
 
 # --- unbiasedness, by listing ------------------------------------------------
@@ -183,30 +166,40 @@ def _log_probs(params, tokens):
   return jnp.stack([first, second], axis=-1)
 
 
-def _expected_gradient(recipe, group_size, **options):
+@functools.cache
+def _exact_gradient():
+  """Of the expected reward; and the chance of each answer."""
+
+  def expected(params):
+    chance = jnp.exp(jnp.sum(_log_probs(params, TOKENS), -1))
+    return jnp.vdot(chance, REWARDS), chance
+
+  return jax.device_get(jax.jit(jax.grad(expected, has_aux=True))(PARAMS))
+
+
+def _expected_gradient(recipe, group_size, chance, **options):
   """Sums gradients of one group over all draws of its members."""
-  chance = jnp.exp(jnp.sum(_log_probs(jnp.array(PARAMS), TOKENS), -1))
 
   def one(chosen):
-    tokens = jnp.array(TOKENS)[chosen][None]
+    tokens = jnp.asarray(TOKENS)[chosen][None]
     rollouts = Rollouts(
         prompts=jnp.zeros((1, 1), int),
         prompt_mask=jnp.ones((1, 1), bool),
         tokens=tokens,
         mask=jnp.ones(tokens.shape, bool),
-        log_probs=_log_probs(jnp.array(PARAMS), tokens),
+        log_probs=_log_probs(jnp.asarray(PARAMS), tokens),
         truncated=jnp.zeros(tokens.shape[:2], bool),
     )
-    value = jnp.array(REWARDS)[chosen][None]
+    value = jnp.asarray(REWARDS)[chosen][None]
     reward = Reward(value, jnp.ones(value.shape, bool))
     loss = lambda params: (
         recipe(_log_probs(params, tokens), rollouts, reward, **options)[0].value
     )
-    return -jnp.prod(chance[chosen]) * jax.grad(loss)(jnp.array(PARAMS))
+    return jax.grad(loss)(jnp.asarray(PARAMS))
 
-  outcomes = itertools.product(range(9), repeat=group_size)
-  gradients = jax.jit(jax.vmap(one))(jnp.array(list(outcomes)))
-  return jnp.sum(gradients, axis=0)
+  outcomes = np.array(list(itertools.product(range(9), repeat=group_size)))
+  gradients = jax.device_get(jax.jit(jax.vmap(one))(outcomes))
+  return -np.tensordot(np.prod(chance[outcomes], 1), gradients, 1)
 
 
 @pytest.mark.parametrize(
@@ -225,11 +218,6 @@ def test_expected_gradient_is_that_of_the_expected_reward(
     recipe, group_size, options, scale
 ):
   with jax.enable_x64(True):
-    actual = _expected_gradient(recipe, group_size, **options)
-    exact = jax.grad(
-        lambda params: jnp.vdot(
-            jnp.exp(jnp.sum(_log_probs(params, TOKENS), -1)), REWARDS
-        )
-    )(jnp.array(PARAMS))
-  expected = scale * np.asarray(exact)
-  np.testing.assert_allclose(actual, expected, atol=1e-10)
+    exact, chance = _exact_gradient()
+    actual = _expected_gradient(recipe, group_size, chance, **options)
+  np.testing.assert_allclose(actual, scale * exact, atol=1e-10)

@@ -1,5 +1,6 @@
 """Recipes of steps, likelihood, agreement and several rewards."""
 
+import functools
 import inspect
 from functools import partial
 
@@ -62,6 +63,8 @@ CASES = {
         multi_reward.gdpo, dict(weights=jnp.array([1.0, 0.5])), (), ()
     ),
 }
+# They share what they compile.
+pytestmark = pytest.mark.xdist_group("recipes.steps")
 every_recipe = pytest.mark.parametrize("name", CASES)
 
 
@@ -87,8 +90,16 @@ def whole(name, batch, extra, **changes):
   )
 
 
-def slope_of(call, log_probs):
-  return jax.jit(jax.value_and_grad(lambda x: call(x)[0].value))(log_probs)
+@functools.cache
+def trapped(name):
+  """`batches.eagerly` of the traps of both batches."""
+  rows = []
+  values = (0.0, np.nan, np.inf, np.nan)
+  for value, batch in zip(values, batches.traps(binary())):
+    extra = step_batches.make(binary()._replace(valid=batch.valid))
+    rows.append((batch, step_batches.poison(extra, batch, value)))
+  call = lambda row: whole(name, *row)(row[0].log_probs)
+  return batches.eagerly(call, rows)
 
 
 @every_recipe
@@ -99,7 +110,9 @@ def test_recipe_is_the_formula_of_its_paper(name):
   with jax.enable_x64(True):
     poisoned = batches.poison(batch)
     call = whole(name, poisoned, step_batches.poison(extra, batch))
-    actual, slope = slope_of(call, jnp.asarray(poisoned.log_probs))
+    actual, slope = jax.jit(jax.value_and_grad(lambda x: call(x)[0].value))(
+        jnp.asarray(poisoned.log_probs)
+    )
   np.testing.assert_allclose(actual, reference(batch.log_probs), rtol=1e-8)
   expected = np.zeros_like(batch.log_probs)
   for index in zip(*np.nonzero(batch.counted)):
@@ -113,55 +126,30 @@ def test_recipe_is_the_formula_of_its_paper(name):
 
 @every_recipe
 def test_masked_and_invalid_entries_are_never_read(name):
-  batch = binary()
-  extra = step_batches.make(batch)
-  results = []
-  for value in (0.0, np.nan):
-    poisoned = batches.poison(batch, value)
-    call = whole(name, poisoned, step_batches.poison(extra, batch, value))
-    # Eagerly: compiled code can turn nan * 0 into 0 and hide the leak.
-    loss = lambda x, call=call: call(x)[0].value
-    results.append(jax.value_and_grad(loss)(jnp.asarray(poisoned.log_probs)))
-  jax.tree.map(np.testing.assert_array_equal, *results)
-  np.testing.assert_array_equal(results[0][1][~batch.counted], 0.0)
+  (value, *_), (slopes, _) = trapped(name)
+  slope = slopes.log_probs
+  for row in (1, 2):
+    assert value[0] == value[row]
+    np.testing.assert_array_equal(slope[0], slope[row])
+  np.testing.assert_array_equal(slope[:3, ~binary().counted], 0.0)
 
 
 @every_recipe
 def test_nothing_valid_is_zero_loss_and_zero_gradient(name):
-  batch = binary()
-  batch = batch._replace(valid=np.zeros_like(batch.valid))
-  extra = step_batches.poison(step_batches.make(batch), batch)
-  call = whole(name, batches.poison(batch), extra)
-  value, slope = slope_of(call, jnp.full(batch.mask.shape, jnp.nan))
-  assert value == 0.0
-  np.testing.assert_array_equal(slope, 0.0)
+  (value, *_), (slopes, _) = trapped(name)
+  assert value[3] == 0.0
+  np.testing.assert_array_equal(slopes.log_probs[3], 0.0)
 
 
 @every_recipe
 def test_gradient_reaches_nothing_but_the_policy(name):
   """Scores, answers and the reward model's own log-probs are data."""
-  batch, (recipe, options, from_extra, from_batch) = binary(), CASES[name]
-  extra = step_batches.make(batch)
-  arrays = step_batches.arrays(extra, *from_extra)
-  arrays |= {k: jnp.asarray(getattr(batch, k)) for k in from_batch}
-  held = {"step_rewards", "process_log_probs", "behavior_values"}
-  held |= {"answer_log_probs"} if name == "rlpr" else set()
-  floats = {k: arrays.pop(k) for k in held & set(arrays)}
-  values = extra.components if name == "gdpo" else batch.rewards
-  known = extra.component_mask if name == "gdpo" else batch.valid
-
-  def loss(values, floats):
-    reward = Reward(values, jnp.asarray(known))
-    log_probs = jnp.asarray(batch.log_probs)
-    rollouts = batches.rollouts(batch)
-    return recipe(log_probs, rollouts, reward, **options, **arrays, **floats)[
-        0
-    ].value
-
-  slopes = jax.jit(jax.grad(loss, (0, 1)))(
-      jnp.asarray(values, jnp.float32), floats
-  )
-  for slope in jax.tree.leaves(slopes):
+  _, (slopes, extras) = trapped(name)
+  held = [slopes.rewards, slopes.behavior, slopes.behavior_values]
+  held += [extras.step_rewards, extras.process_log_probs, extras.components]
+  if name == "rlpr":
+    held.append(extras.answer_log_probs)
+  for slope in held:
     np.testing.assert_array_equal(slope, 0.0)
 
 
@@ -180,18 +168,28 @@ def test_steps_of_no_weight_leave_the_outcome_alone():
   """OPRL without steps is leave-one-out, TP-GRPO is GRPO."""
   batch = binary()
   extra = step_batches.make(batch)
-  log_probs = jnp.asarray(batch.log_probs)
-  args = log_probs, batches.rollouts(batch), batches.reward(batch)
-  plain = policy_gradient.grpo(*args)[0].value
+  args = batches.rollouts(batch), batches.reward(batch)
   thoughts = step_batches.arrays(extra, *CASES["tp_grpo"][2])
-  none = two_level.tp_grpo(*args, weight=0.0, **thoughts)[0].value
-  np.testing.assert_allclose(none, plain, rtol=1e-6)
-  same = args[1].log_probs
   ids = jnp.asarray(extra.step_ids)
-  steps = dict(process_log_probs=same, step_ids=ids, num_steps=3)
-  a = two_level.oprl_credit(*args[1:], weight=1.0, **steps)
-  b = two_level.oprl_credit(*args[1:], weight=0.0, **steps)
-  np.testing.assert_array_equal(a.advantages, b.advantages)
+  steps = dict(process_log_probs=args[0].log_probs, step_ids=ids, num_steps=3)
+
+  @jax.jit
+  def pairs(log_probs):
+    given = (log_probs, *args)
+    none = two_level.tp_grpo(*given, weight=0.0, **thoughts)[0].value
+    plain = policy_gradient.grpo(*given)[0].value
+    a = two_level.oprl_credit(*args, weight=1.0, **steps)
+    b = two_level.oprl_credit(*args, weight=0.0, **steps)
+    return (none, plain), (a.advantages, b.advantages)
+
+  losses, advantages = pairs(jnp.asarray(batch.log_probs))
+  np.testing.assert_allclose(*losses, rtol=1e-6)
+  np.testing.assert_array_equal(*advantages)
+
+
+@jax.jit
+def thought_credit(rollouts, reward, **arrays):
+  return two_level.thought_credit(rollouts, reward, weight=5.0, **arrays)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -201,12 +199,13 @@ def test_the_answer_keeps_the_sign_of_its_outcome(seed):
   batch = batch._replace(valid=np.ones_like(batch.valid))
   extra = step_batches.make(batch, seed)
   arrays = step_batches.arrays(extra, *CASES["tp_grpo"][2])
-  credit = two_level.thought_credit(
-      batches.rollouts(batch), batches.reward(batch), weight=5.0, **arrays
+  credit = thought_credit(
+      batches.rollouts(batch), batches.reward(batch), **arrays
   )
+  advantages = np.asarray(credit.advantages)
   for b, g in np.ndindex(4, 4):
     last = np.flatnonzero(batch.mask[b, g])[-1]
-    advantage = credit.advantages[b, g, last]
+    advantage = advantages[b, g, last]
     if len(set(batch.rewards[b])) > 1:
       assert np.sign(advantage) == (1 if batch.rewards[b, g] else -1)
     else:
@@ -216,14 +215,16 @@ def test_the_answer_keeps_the_sign_of_its_outcome(seed):
 def test_the_likelihood_recipe_without_its_direct_term():
   batch = binary()
   extra = step_batches.make(batch)
-  with_, without = (
-      whole("likelihood", batch, extra, direct=d)(jnp.asarray(batch.log_probs))
-      for d in (True, False)
+  log_probs = jnp.asarray(batch.log_probs)
+  both = jax.jit(
+      lambda x: [
+          whole("likelihood", batch, extra, direct=d)(x) for d in (True, False)
+      ]
   )
-  metrics = with_[1]
+  (with_, metrics), (without, _) = both(log_probs)
   np.testing.assert_allclose(
-      with_[0].value,
-      without[0].value - metrics["answer_likelihood"].value,
+      with_.value,
+      without.value - metrics["answer_likelihood"].value,
       rtol=1e-6,
   )
 
@@ -232,12 +233,12 @@ def test_narrow_groups_leave_rlpr():
   batch = binary()
   extra = step_batches.make(batch)
   log_probs = jnp.asarray(batch.log_probs)
-  spread = running.Spread(jnp.array(1e3), jnp.array(9))
-  loss, _ = whole("rlpr", batch, extra, spread=spread)(log_probs)
-  assert loss.weight == 0 and loss.total == 0
-  early = spread._replace(updates=jnp.array(1))
-  loss, _ = whole("rlpr", batch, extra, spread=early)(log_probs)
-  assert loss.weight == batch.counted.sum()
+  spread = running.Spread(jnp.full(2, 1e3), jnp.array([9, 1]))
+  loss = jax.jit(
+      jax.vmap(lambda x: whole("rlpr", batch, extra, spread=x)(log_probs)[0])
+  )(spread)
+  np.testing.assert_array_equal(loss.weight, [0, batch.counted.sum()])
+  assert loss.total[0] == 0
 
 
 def test_the_reward_model_of_oprl_learns_what_succeeded():
@@ -248,9 +249,15 @@ def test_the_reward_model_of_oprl_learns_what_succeeded():
   loss = lambda lp: two_level.oprl_reward_loss(
       lp, rollouts, reward, step_ids=ids, num_steps=3
   )
-  start = loss(rollouts.log_probs)
-  np.testing.assert_allclose(start.value, np.log(2), rtol=1e-6)
-  slope = jax.grad(lambda lp: loss(lp).value)(rollouts.log_probs)
+
+  def total(log_probs):
+    start = loss(log_probs)
+    return start.value, start
+
+  (_, start), slope = jax.device_get(
+      jax.jit(jax.value_and_grad(total, has_aux=True))(rollouts.log_probs)
+  )
+  np.testing.assert_allclose(start.total / start.weight, np.log(2), rtol=1e-6)
   np.testing.assert_array_equal(slope[~batch.counted], 0.0)
   # One success and two failures in group 0, two of each in group 3.
   assert start.weight == 2 + 4
@@ -266,9 +273,14 @@ def test_twins_need_pairs():
 
 
 def test_one_view_twice_is_its_own_majority():
-  answers = jnp.array([[3, 3, 5], [3, 3, 5], [-1, -1, -1], [-1, -1, -1]])
-  reward = Reward(jnp.zeros((4, 3)), jnp.ones((4, 3), bool))
-  twin = agreement.twin_reward(answers, reward)
-  mine = agreement.majority_reward(answers, reward)
-  np.testing.assert_array_equal(twin.value, mine.value)
-  np.testing.assert_array_equal(twin.value[2:], 0.0)
+  answers = np.array([[3, 3, 5], [3, 3, 5], [-1, -1, -1], [-1, -1, -1]])
+  reward = Reward(np.zeros((4, 3)), np.ones((4, 3), bool))
+  both = jax.jit(
+      lambda *args: (
+          agreement.twin_reward(*args).value,
+          agreement.majority_reward(*args).value,
+      )
+  )
+  twin, mine = jax.device_get(both(answers, reward))
+  np.testing.assert_array_equal(twin, mine)
+  np.testing.assert_array_equal(twin[2:], 0.0)

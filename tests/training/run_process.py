@@ -30,33 +30,32 @@ class LocalBatches(toy.Counter):
     return local_rows(super().__next__())
 
 
-def main(out, run_dir):
-  process = distributed.initialize()
-  mesh = meshes.make_mesh()
+def take_steps(run_dir, mesh):
+  """A step by `shard_map`, and steps of the loop by jit; what they found."""
+  process = jax.process_index()
   state = meshes.replicate(toy.init(), mesh)
   key = meshes.replicate(jax.random.key(7), mesh)
-  steps = {
-      "jit": make_train_step(toy.loss_fn, toy.OPTIMIZER, num_microbatches=2),
-      "shard_map": jax.shard_map(
-          make_train_step(toy.loss_fn, toy.OPTIMIZER, axis_name="data"),
-          mesh=mesh,
-          in_specs=(P(), P("data"), P()),
-          out_specs=P(),
-      ),
+  step = jax.shard_map(
+      make_train_step(toy.loss_fn, toy.OPTIMIZER, axis_name="data"),
+      mesh=mesh,
+      in_specs=(P(), P("data"), P()),
+      out_specs=P(),
+  )
+  batch = meshes.shard_batch(local_rows(toy.batch(0)), mesh)
+  after, metrics = jax.jit(step)(state, batch, key)
+  found = {
+      "loss": np.asarray(metrics["loss"]),
+      "embedding": np.asarray(after.params["embedding"]),
   }
-  found = {}
-  for name, step in steps.items():
-    batch = meshes.shard_batch(local_rows(toy.batch(0)), mesh)
-    after, metrics = jax.jit(step)(state, batch, key)
-    found[f"{name}/loss"] = np.asarray(metrics["loss"])
-    found[f"{name}/embedding"] = np.asarray(after.params["embedding"])
-  one, state = run_toy.make_step(), meshes.replicate(run_toy.init(), mesh)
+  state = meshes.replicate(run_toy.init(), mesh)
+  chunk = loop.make_chunk(run_toy.make_step())
+  chunk = loop.compile_chunk(chunk, state, donate=False)
   # Only one process is asked to stop; all must, after the same chunk. Then
   # the second loop resumes from the checkpoint of the first.
   for is_asked in (process == 1, False):
     with Checkpointer(f"{run_dir}/checkpoints") as checkpointer:
       result = loop.run_loop(
-          loop.compile_chunk(loop.make_chunk(one), state, donate=False),
+          chunk,
           state,
           LocalBatches(),
           num_steps=4,
@@ -69,8 +68,13 @@ def main(out, run_dir):
       )
   params = result.state["train"].params
   found["loop/embedding"] = np.asarray(params["embedding"])
-  found["processes"] = jax.process_count()
-  np.savez(f"{out}_{process}.npz", **found)
+  return found
+
+
+def main(out, run_dir):
+  process = distributed.initialize()
+  found = take_steps(run_dir, meshes.make_mesh())
+  np.savez(f"{out}_{process}.npz", processes=jax.process_count(), **found)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Run: python -m tests.training.run_toy RUN_DIR --num_steps 40
 """
 
 import argparse
+import functools
 import pathlib
 import time
 
@@ -48,6 +49,11 @@ def noisy_loss(params, batch, key):
   return toy.loss_fn(params, {**batch, "features": features}, key)
 
 
+@functools.cache
+def _one_device_chunk():
+  return loop.compile_chunk(loop.make_chunk(make_step()), init())
+
+
 def run(
     run_dir,
     *,
@@ -64,10 +70,13 @@ def run(
 
   run_dir = pathlib.Path(run_dir)
   options.setdefault("place", place)
-  state = init() if state is None else state
+  if state is None:
+    state, chunk = init(), _one_device_chunk()
+  else:
+    chunk = loop.compile_chunk(loop.make_chunk(make_step()), state)
   with Checkpointer(run_dir / "checkpoints") as checkpointer:
     return loop.run_loop(
-        loop.compile_chunk(loop.make_chunk(make_step()), state),
+        chunk,
         state,
         toy.Counter() if batches is None else batches,
         num_steps=num_steps,

@@ -1,5 +1,7 @@
 """Rollouts a fixed number of steps behind, on devices of their own."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,8 @@ from rewardjax.training.logging import MetricsWriter
 from rewardjax.training.step import make_train_step
 from tests.training import toy
 
+# They share what they compile.
+pytestmark = pytest.mark.xdist_group("training.asynchronous")
 NUM_STEPS, CHUNK = 12, 2
 RULES = meshes.shard_rules()
 
@@ -50,16 +54,28 @@ def delayed(num_steps, lag, every=1):
   return states[-1], rows
 
 
-def setup(num_sampler=4, *, donate=True, **options):
+@functools.cache
+def compiled_learner(mesh=None):
+  """Donates its state; one program for all tests on a mesh."""
+  return loop.compile_chunk(learn, first_state(mesh))
+
+
+def first_state(mesh=None):
+  if mesh is None:
+    return jax.tree.map(jnp.copy, toy.init())  # it will be donated
+  return meshes.shard_tree(toy.init(), mesh, RULES, min_size=1)
+
+
+def setup(num_sampler=4, **options):
   """A program on meshes of their own, its first state, and a `place`."""
   found = asynchronous.split_devices(num_sampler)
   sampler = meshes.make_mesh(devices=found.sampler)
   learner = meshes.make_mesh(-1, 2, devices=found.learner)
-  state = meshes.shard_tree(toy.init(), learner, RULES, min_size=1)
+  state = first_state(learner)
   homes = meshes.shardings(state.params, sampler, RULES, min_size=1)
   program = asynchronous.make_async_program(
       SAMPLE,
-      loop.compile_chunk(learn, state, donate=donate),
+      compiled_learner(learner),
       sampler_sharding=homes,
       learner_sharding=meshes.batch_sharding(learner),
       **options,
@@ -83,12 +99,10 @@ def run(program, state, place, num_steps=NUM_STEPS, **options):
 
 def alone(lag, every=1):
   """On one device, where nothing is rounded otherwise."""
-  state = toy.init()
   program = asynchronous.make_async_program(
-      SAMPLE, loop.compile_chunk(learn, state), lag=lag, every=every
+      SAMPLE, compiled_learner(), lag=lag, every=every
   )
-  # The learner donates its state.
-  return program, program.init(jax.tree.map(jnp.copy, state)), lambda x: x
+  return program, program.init(first_state()), lambda x: x
 
 
 @pytest.mark.parametrize("lag, every", [(0, 1), (1, 1), (3, 1), (3, 2), (0, 4)])
@@ -108,9 +122,10 @@ def test_lag_0_is_the_synchronous_loop_and_another_lag_is_not():
   one = jax.jit(lambda s, b, t: learn(s, sample(s.params, b, t)))
   for step in range(NUM_STEPS):
     state, _ = one(state, next(batches), step)
+  read = jax.device_get
   ends = [run(*alone(lag)).state.learner.params for lag in (0, 1)]
   chex.assert_trees_all_close(ends[0], state.params, rtol=1e-5, atol=1e-6)
-  apart = jax.tree.map(lambda x, y: jnp.max(jnp.abs(x - y)), *ends)
+  apart = jax.tree.map(lambda x, y: np.max(np.abs(x - y)), *map(read, ends))
   assert max(jax.tree.leaves(apart)) > 1e-3
 
 
@@ -130,8 +145,7 @@ def test_meshes_of_their_own_change_nothing_but_rounding(num_sampler):
   assert result.retraces == 0
 
 
-@pytest.mark.parametrize("stops_after", [1, 4])
-def test_stopped_and_resumed_is_never_stopped(stops_after, tmp_path):
+def test_stopped_and_resumed_is_never_stopped(tmp_path):
   def go(name, **options):
     program, state, place = setup(lag=3, every=2)
     with Checkpointer(tmp_path / name) as checkpointer:
@@ -145,14 +159,15 @@ def test_stopped_and_resumed_is_never_stopped(stops_after, tmp_path):
           **options,
       )
 
-  expected = go("whole")
-  chunks = iter(range(1, 100))
-  stopped = go("parts", stop=lambda: next(chunks) == stops_after)
-  assert stopped.stopped and stopped.step == CHUNK * stops_after
-  result = go("parts")
-  chex.assert_trees_all_equal(result.state, expected.state)
   read = lambda name: (tmp_path / name / "metrics.jsonl").read_bytes()
-  assert read("parts") == read("whole")
+  expected = go("whole")
+  for stops_after in (1, 4):
+    name, chunks = f"stops_{stops_after}", iter(range(1, 100))
+    stopped = go(name, stop=lambda: next(chunks) == stops_after)  # noqa: B023
+    assert stopped.stopped and stopped.step == CHUNK * stops_after
+    result = go(name)
+    chex.assert_trees_all_equal(result.state, expected.state)
+    assert read(name) == read("whole")
 
 
 def test_staleness_is_bounded_by_the_schedule():

@@ -81,16 +81,20 @@ WAYS = {
 @pytest.fixture(scope="module")
 def whole_batch():
   """By another road: one plain gradient of total / weight, no helpers."""
-  params, opt_state = toy.init()[:2]
-  losses = []
-  for i in range(2):
-    value = lambda p, i=i: toy.loss_fn(p, toy.batch(i), None)[0].value
-    loss, grads = jax.jit(jax.value_and_grad(value))(params)
+
+  @jax.jit
+  def step(params, opt_state, batch):
+    value = lambda p: toy.loss_fn(p, batch, None)[0].value
+    loss, grads = jax.value_and_grad(value)(params)
     updates, opt_state = toy.OPTIMIZER.update(grads, opt_state, params)
-    params = optax.apply_updates(params, updates)
+    return optax.apply_updates(params, updates), opt_state, loss, grads
+
+  (params, opt_state, _), losses = toy.init(), []
+  for i in range(2):
+    params, opt_state, loss, grads = step(params, opt_state, toy.batch(i))
     squares = sum(np.sum(np.square(g)) for g in jax.tree.leaves(grads))
     losses.append((float(loss), float(np.sqrt(squares))))
-  return params, losses
+  return jax.device_get(params), losses
 
 
 def assert_same_run(actual, expected):
@@ -152,12 +156,13 @@ def test_a_token_weighs_the_same_wherever_it_is():
 
 def test_seeds_by_vmap_equal_runs_one_by_one():
   step = make_train_step(toy.loss_fn, toy.OPTIMIZER, num_microbatches=2)
-  states = [toy.init(seed) for seed in range(3)]
-  stacked = jax.tree.map(lambda *x: jnp.stack(x), *states)
+  states = [toy.init(seed) for seed in range(2)]
+  stacked = jax.tree.map(lambda *x: np.stack(x), *states)
   mapped = jax.jit(jax.vmap(step, in_axes=(0, None, None)))
-  many, metrics = mapped(stacked, toy.batch(), KEY)
+  many, metrics = jax.device_get(mapped(stacked, toy.batch(), KEY))
+  compiled = jax.jit(step)
   for i, state in enumerate(states):
-    one, values = jax.jit(step)(state, toy.batch(), KEY)
+    one, values = compiled(state, toy.batch(), KEY)
     np.testing.assert_allclose(metrics["loss"][i], values["loss"], rtol=1e-6)
     jax.tree.map(
         lambda x, y, i=i: np.testing.assert_allclose(x[i], y, rtol=1e-5),
@@ -186,10 +191,7 @@ def test_a_gradient_that_is_not_finite_is_counted_and_skipped(num_microbatches):
     assert metrics["skipped_updates"] == 1
     assert not np.isfinite(metrics["grad_norm"])
     assert after.step == state.step + 1
-    same = jax.tree.map(
-        lambda x, y: bool(jnp.all(x == y)), after[:2], state[:2]
-    )
-    assert jax.tree.all(same)
+    jax.tree.map(np.testing.assert_array_equal, after[:2], state[:2])
   after, metrics = step(state, good, KEY)
   assert metrics["skipped_updates"] == 0
   assert not np.allclose(after.params["embedding"], state.params["embedding"])
@@ -197,11 +199,10 @@ def test_a_gradient_that_is_not_finite_is_counted_and_skipped(num_microbatches):
 
 def test_a_skipped_seed_does_not_stop_the_others():
   step = make_train_step(toy.loss_fn, toy.OPTIMIZER)
-  states = jax.tree.map(lambda x: jnp.stack([x, x]), toy.init())
-  broken = states.params["embedding"].at[0].set(jnp.nan)
-  states = states._replace(params={**states.params, "embedding": broken})
+  states = jax.tree.map(lambda x: np.stack([x, x]), toy.init())
+  states.params["embedding"][0] = np.nan
   step = jax.jit(jax.vmap(step, in_axes=(0, None, None)))
-  after, metrics = step(states, toy.batch(), KEY)
+  after, metrics = jax.device_get(step(states, toy.batch(), KEY))
   np.testing.assert_array_equal(metrics["skipped_updates"], [1, 0])
   moved = after.params["mlp"]["up"]["kernel"]
   before = states.params["mlp"]["up"]["kernel"]
@@ -278,7 +279,7 @@ def test_draws_by_example_id_do_not_depend_on_the_layout():
   optimizer = optax.sgd(1.0)
   state = init_state({"w": jnp.zeros(())}, optimizer)
   seen = []
-  for axis_name, parts in ((None, 1), (None, 4), ("data", 1), ("data", 2)):
+  for axis_name, parts in ((None, 1), (None, 4), ("data", 2)):
     step = make_train_step(
         draw_loss,
         optimizer,
@@ -291,7 +292,7 @@ def test_draws_by_example_id_do_not_depend_on_the_layout():
       specs = (P(), P("data"), P())
       step = jax.shard_map(step, mesh=mesh, in_specs=specs, out_specs=P())
     seen.append(jax.jit(step)(state, batch, KEY)[1]["noise"])
-  np.testing.assert_allclose(seen, seen[0] * np.ones(4), rtol=1e-5)
+  np.testing.assert_allclose(seen, seen[0] * np.ones(3), rtol=1e-5)
 
 
 def test_keys_differ_between_steps_devices_and_microbatches():
