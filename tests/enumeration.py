@@ -103,14 +103,17 @@ def logits_at(space: Space, world: World, params) -> Float[Array, "B S T V"]:
   return logits[:, space.contexts]
 
 
+@functools.partial(jax.jit, static_argnames="law")
 def token_log_probs(
     space: Space, world: World, params, law=PLAIN
 ) -> Float[Array, "B S T"]:
   """log p of every token of every sequence, padding included."""
   scores = laws.law_logits(law, logits_at(space, world, params))
-  return jnp.take_along_axis(scores, space.tokens[None, ..., None], -1)[..., 0]
+  tokens = jnp.asarray(space.tokens)[None, ..., None]
+  return jnp.take_along_axis(scores, tokens, -1)[..., 0]
 
 
+@functools.partial(jax.jit, static_argnames="law")
 def sequence_probabilities(
     space: Space, world: World, params, law=PLAIN
 ) -> Float[Array, "B S"]:
@@ -248,7 +251,7 @@ def expected_gradients(
     scoring_law: under which the trainer scores; None takes `law`.
   """
   with jax.enable_x64(True):
-    world = jax.tree.map(lambda x: jnp.asarray(x, float), world)
+    world = jax.tree.map(lambda x: np.asarray(x, float), world)
     scoring_law = law if scoring_law is None else scoring_law
     outcomes = list_outcomes(space, world, law)
     num_prompts, num_outcomes = outcomes.probability.shape
@@ -258,7 +261,7 @@ def expected_gradients(
         _tables(space, world, law, scoring_law),
         outcomes,
         group_size=group_size,
-        length=min(total, _CHUNK),
+        length=-(-total // -(-total // _CHUNK)),  # chunks of one size
         total=total,
     )
   means, seconds = (np.asarray(x) for x in moments)

@@ -57,7 +57,9 @@ def evaluate(cases: list[Case]) -> list[Comparison]:
 
 
 def _compare(case, moments):
-  target = exact_gradients.exact_gradient(case.world, worlds.objective(case))
+  target = worlds.exact_gradient(
+      case.space, case.world, case.law, case.ascends
+  )
   return exact_gradients.compare(moments, target)
 
 

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 
 from rewardjax.advantages import group
@@ -20,7 +21,12 @@ CORRECTIONS = {
 }
 
 
-ADVANTAGES = {
+def _jitted(parts: dict[str, Callable]) -> dict[str, Callable]:
+  """A jitted part is traced once for all the estimators that it is in."""
+  return {name: jax.jit(part) for name, part in parts.items()}
+
+
+ADVANTAGES = _jitted({
     "no baseline": group.constant_baseline,
     "constant baseline": functools.partial(
         group.constant_baseline, baseline=0.5
@@ -31,7 +37,7 @@ ADVANTAGES = {
     "standardized (ddof 0)": functools.partial(group.standardized, ddof=0),
     "batch-scaled": group.batch_scaled,
     "bernoulli-standardized": group.bernoulli_standardized,
-}
+})
 
 
 def _clipped(log_probs, behavior, advantages, mask, ratio, clip):
@@ -70,7 +76,7 @@ def _weighted_score(log_probs, behavior, advantages, mask):
 
 
 _by = lambda ratio, clip: functools.partial(_clipped, ratio=ratio, clip=clip)
-SURROGATES = {
+SURROGATES = _jitted({
     "score": _score,
     "clipped token ratio": _by(policy_gradient.token_ratio, 0.2),
     "clipped mean ratio (GSPO)": _by(policy_gradient.sequence_mean_ratio, 4e-4),
@@ -79,8 +85,8 @@ SURROGATES = {
     "unclipped token ratio": _by(policy_gradient.token_ratio, 1e3),
     "unclipped mean ratio": _by(policy_gradient.sequence_mean_ratio, 1e3),
     "sequence ratio x score": _weighted_score,
-}
-REDUCERS = {
+})
+REDUCERS = _jitted({
     "sequence_sum_mean": reduction.sequence_sum_mean,
     "fixed_length_mean": functools.partial(
         reduction.fixed_length_mean, length=2
@@ -88,7 +94,7 @@ REDUCERS = {
     "sequence_mean": reduction.sequence_mean,
     "token_mean": reduction.token_mean,
     "group_mean": reduction.group_mean,
-}
+})
 
 
 @functools.cache  # one function per composition: compiled once
@@ -203,5 +209,4 @@ def recipe(function: Callable, *, with_reference: bool = False, **kwargs):
 def gain(advantage: str, world: World, space: Space, n: int, youden=1.0):
   """Expected factor on the clean gradient, from verdicts alone."""
   rate = worlds.success_rate(world, space)
-  function = lambda verdicts: ADVANTAGES[advantage](verdicts)
-  return youden * exact_gradients.binomial_gain(function, rate, n)
+  return youden * exact_gradients.binomial_gain(ADVANTAGES[advantage], rate, n)

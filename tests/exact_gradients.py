@@ -98,7 +98,14 @@ def compare(moments: Moments, target: np.ndarray) -> Comparison:
   return Comparison(cosine, scale, bias, moments.variance / scale**2, verdict)
 
 
-def binomial_gain(advantage: Callable, success_rate: float, n: int) -> float:
+@functools.partial(jax.jit, static_argnums=0)
+def _first_advantages(advantage, verdicts):
+  return jax.vmap(advantage)(verdicts)[:, 0]
+
+
+def binomial_gain(
+    advantage: Callable, success_rate: float, n: int, values=(0.0, 1.0)
+) -> float:
   """E[A | own 1] - E[A | own 0] over n - 1 other 0/1 draws, by listing.
 
   For exchangeable samples of one prompt whose advantage depends on the 0/1
@@ -109,13 +116,14 @@ def binomial_gain(advantage: Callable, success_rate: float, n: int) -> float:
     advantage: maps verdicts `[G]` to advantages `[G]`.
     success_rate: of each verdict.
     n: G.
+    values: what the advantage sees of a verdict of 0 and of 1.
   """
   others = np.array(list(itertools.product([0.0, 1.0], repeat=n - 1)))
   others = others.reshape(2 ** (n - 1), n - 1)
   odds = np.where(others > 0, success_rate, 1 - success_rate)
-  own = np.ones((len(others), 1))
+  own = np.repeat([[0.0], [1.0]], len(others), axis=0)
+  verdicts = np.hstack([own, np.tile(others, (2, 1))])
   with jax.enable_x64(True):
-    given = lambda verdict: np.asarray(
-        jax.vmap(advantage)(jnp.asarray(np.hstack([verdict * own, others])))
-    )[:, 0]
-    return float(np.prod(odds, -1) @ (given(1) - given(0)))
+    seen = np.where(verdicts > 0, values[1], values[0])
+    low, high = np.split(np.asarray(_first_advantages(advantage, seen)), 2)
+  return float(np.prod(odds, -1) @ (high - low))

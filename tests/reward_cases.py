@@ -64,12 +64,12 @@ _VALUES = {
 def _noisy_scale(advantage, correction, world, space, n):
   if advantage in _fine(n):
     return _SLOPES[correction] * _fine(n)[advantage]
-  low, high = _VALUES[correction]
-  rate = w.success_rate(world, space)
-  rewarded = lambda verdicts: e.ADVANTAGES[advantage](
-      low + (high - low) * verdicts
+  return J * exact_gradients.binomial_gain(
+      e.ADVANTAGES[advantage],
+      w.success_rate(world, space),
+      n,
+      _VALUES[correction],
   )
-  return J * exact_gradients.binomial_gain(rewarded, rate, n)
 
 
 def constant_noise():

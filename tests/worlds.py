@@ -5,8 +5,10 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from rewardjax.policies import laws
 from rewardjax.types import NoiseRates
@@ -105,33 +107,44 @@ def four_actions(false_positive=0.1) -> World:
   return world._replace(rates=rates, believed=rates)
 
 
-def objective(case: Case) -> Callable:
-  """What `case.ascends` names, as a function of the parameters."""
-  space, world = case.space, case.world
+def objectives(space: Space, world: World, law, params) -> dict[str, Array]:
+  """What the values of `Case.ascends` name, at `params`."""
   score = functools.partial(exact_gradients.expected_score, space, world)
-  lengths = np.sum(space.mask, -1)
-  accepted = np.where(
+  lengths = jnp.sum(space.mask, -1)[None]
+  accepted = jnp.where(
       world.rewards > 0,
       1 - world.rates.false_negative,
       world.rates.false_positive,
   )
-  negative = lambda value, factor=1.0: lambda p: -factor * value(p)
-  reward, kl = score(), exact_gradients.sequence_kl(space, world)
-  if case.ascends == "reward per token, centred":
-    # Independent of the sample, the baseline's mean is the success rate.
-    rate = float(score(accepted)(jnp.asarray(world.params)))
-    return score((accepted - rate) / lengths)
+  # Independent of the sample, the baseline's mean is the success rate.
+  rate = score(accepted)(world.params)
+  reward = score()(params)
+  kl = exact_gradients.sequence_kl(space, world)(params)
+  token_kl = functools.partial(exact_gradients.token_kl, space, world)
   return {
       "reward": reward,
-      "reward per token": score(world.rewards / lengths),
-      "reward under the law": score(law=case.law),
-      "reward - KL": lambda p: reward(p) - BETA * kl(p),
-      "-KL of sequences": negative(kl),
-      "-KL of tokens": negative(exact_gradients.token_kl(space, world)),
-      "-KL of tokens, swapped": negative(
-          exact_gradients.token_kl(space, world, forward=True)
-      ),
-  }[case.ascends]
+      "reward per token": score(world.rewards / lengths)(params),
+      "reward per token, centred": score((accepted - rate) / lengths)(params),
+      "reward under the law": score(law=law)(params),
+      "reward - KL": reward - BETA * kl,
+      "-KL of sequences": -kl,
+      "-KL of tokens": -token_kl()(params),
+      "-KL of tokens, swapped": -token_kl(forward=True)(params),
+  }
+
+
+@functools.partial(jax.jit, static_argnames="law")
+def _gradients(space, world, law):
+  value = functools.partial(objectives, space, world, law)
+  return jax.jacrev(value)(world.params)
+
+
+def exact_gradient(
+    space: Space, world: World, law=enumeration.PLAIN, ascends: str = "reward"
+) -> np.ndarray:
+  """Gradient of one of `objectives` at the world's parameters, flattened."""
+  with jax.enable_x64(True):
+    return np.asarray(_gradients(space, world, law)[ascends]).ravel()
 
 
 def success_rate(world: World, space: Space, observed: bool = True) -> float:

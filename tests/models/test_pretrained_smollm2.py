@@ -14,6 +14,9 @@ from rewardjax.policies import decoding
 from rewardjax.policies.laws import SamplingLaw
 from tests.models.test_pretrained import GOLDENS, assert_same
 
+# They share the loaded model.
+pytestmark = pytest.mark.xdist_group("smollm2")
+
 GOLDEN = json.loads((GOLDENS / "smollm2.json").read_text())
 
 
@@ -55,15 +58,26 @@ def with_mask(ids):
   return tokens, np.arange(len(ids) + 1)[None] < len(ids)
 
 
-@pytest.mark.slow
-def test_logits_are_those_of_transformers(smollm2):
+@pytest.fixture(scope="module")
+def logits(smollm2):
+  """Of each token of the greedy continuations, behind what is before it."""
   model, params = smollm2
   tokens, mask = prompts()
-  hidden = jax.jit(functools.partial(transformer.features, model))(
-      params, tokens, mask
-  )[:, -1]
-  actual = np.asarray(transformer.logits(model, params, hidden), np.float64)
-  rows = GOLDEN["prompts"]
+  greedy = np.array([row["greedy"] for row in GOLDEN["prompts"]])
+
+  @jax.jit
+  def run(params, tokens, mask):
+    hidden = transformer.features(model, params, tokens, mask)
+    return transformer.logits(model, params, hidden[:, -greedy.shape[1] :])
+
+  tokens = np.concatenate([tokens, greedy[:, :-1]], axis=1)
+  mask = np.pad(mask, ((0, 0), (0, greedy.shape[1] - 1)), constant_values=True)
+  return np.asarray(run(params, tokens, mask))
+
+
+@pytest.mark.slow
+def test_logits_are_those_of_transformers(logits):
+  actual, rows = logits[:, 0].astype(np.float64), GOLDEN["prompts"]
   expected = [row["logits"] for row in rows]
   np.testing.assert_allclose(actual[:, GOLDEN["ids"]], expected, atol=1e-3)
   assert actual.argmax(-1).tolist() == [row["best"] for row in rows]
@@ -74,9 +88,12 @@ def test_logits_are_those_of_transformers(smollm2):
 
 
 @pytest.mark.slow
-def test_greedy_continuations_are_those_of_transformers(smollm2):
+def test_greedy_continuations_are_those_of_transformers(smollm2, logits):
+  """Every token behind those before it; some by the sampler, which is slow."""
+  expected = [row["greedy"] for row in GOLDEN["prompts"]]
+  assert logits.argmax(-1).tolist() == expected
   model, params = smollm2
-  rows = slice(None, None, 4)  # all of them agree, and take a minute
+  rows, count = slice(None, None, 4), 4
   tokens, mask = (x[rows] for x in prompts())
   sample = lambda params: decoding.sample(
       jax.random.key(0),
@@ -85,13 +102,12 @@ def test_greedy_continuations_are_those_of_transformers(smollm2):
       tokens,
       mask,
       num_samples=1,
-      max_new_tokens=16,
+      max_new_tokens=count,
       stop_tokens=(),
       law=SamplingLaw(0.0),
   )
   actual = jax.jit(sample)(params).tokens[:, 0]
-  expected = [row["greedy"] for row in GOLDEN["prompts"][rows]]
-  assert actual.tolist() == expected
+  assert actual.tolist() == [tokens[:count] for tokens in expected[rows]]
 
 
 @pytest.mark.slow
