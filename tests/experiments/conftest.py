@@ -3,7 +3,15 @@
 import pytest
 
 from experiments import rlvr, rlvr_report
+from tests import light_keys
 from tests.experiments import rlvr_runs
+
+
+@pytest.fixture
+def drawn_lightly():
+  """Keys whose bits compile quickly."""
+  with light_keys.used():
+    yield
 
 
 @pytest.fixture(scope="session")
