@@ -184,16 +184,15 @@ class TracedIntegers:
   def _batch(self):
     """Compiled once a generator: ids [B] -> `Traced` of arrays [B, ...]."""
 
-    def make(ids):
-      stream = jax.random.fold_in(
-          jax.random.key(self.seed), _SPLITS.index(self.split)
-      )
-      keys, noise_keys = (
-          random.keys_by_id(key, ids) for key in jax.random.split(stream)
-      )
-      return jax.vmap(self.sample)(keys, noise_keys)
+    return jax.jit(lambda ids: self.stream(jax.random.key(self.seed), ids))
 
-    return jax.jit(make)
+  def stream(self, key: Key[Array, ""], ids: Int[Array, " B"]) -> Traced:
+    """What `batch` returns if `key` is that of the seed; jittable."""
+    stream = jax.random.fold_in(key, _SPLITS.index(self.split))
+    keys, noise_keys = (
+        random.keys_by_id(key, ids) for key in jax.random.split(stream)
+    )
+    return jax.vmap(self.sample)(keys, noise_keys)
 
   def batch(self, ids: Int[Array, " B"]) -> Traced:
     """Samples of the given ids, as arrays with a leading axis."""
