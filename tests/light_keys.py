@@ -29,19 +29,23 @@ def _words(key, stream, shape):
   return _mix(first + key[1] + np.uint32(stream))
 
 
+@functools.partial(jax.jit, inline=True)
 def _seed(seed):
   low = jnp.asarray(seed).astype(np.uint32)
   return jnp.stack([_mix(low), ~low])
 
 
+@functools.partial(jax.jit, static_argnums=1, inline=True)
 def _split(key, shape):
   return _words(key, 1, (*shape, 2))
 
 
+@functools.partial(jax.jit, inline=True)
 def _fold_in(key, data):
   return _words(key + _mix(data.astype(np.uint32)), 2, (2,))
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2), inline=True)
 def _random_bits(key, bit_width, shape):
   if bit_width == 64:
     high, low = (_words(key, i, shape).astype(np.uint64) for i in (3, 4))
