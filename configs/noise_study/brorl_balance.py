@@ -25,5 +25,5 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       below=1e-3,
   )
   if size == "tiny":  # what the tests run
-    config.options.update(dict(num_seeds=2, num_trials=4))
+    config.options.update(dict(num_seeds=2, num_samples=(1, 64), num_trials=4))
   return config

@@ -30,6 +30,8 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   )
   if size == "tiny":  # what the tests run
     config.options.update(
-        dict(num_seeds=2, num_prompts=4, num_steps=3, early=2)
+        dict(
+            num_seeds=2, num_prompts=4, flips=(0.4, 0.5), num_steps=3, early=2
+        )
     )
   return config

@@ -32,6 +32,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
         dict(
             num_seeds=2, base=2, imitation=(2, 4, 5e-3), num_steps=2,
             num_prompts=2, group_size=2, window=1,
+            model=dict(width=4, num_layers=1, num_heads=1, mlp_width=4),
         )
     )
   return config

@@ -29,5 +29,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       loss=0.01,
   )
   if size == "tiny":  # what the tests run
-    config.options.update(dict(num_seeds=2, num_prompts=2, num_steps=3))
+    config.options.update(
+        dict(num_seeds=2, num_prompts=2, targets=(0.5,), num_steps=3)
+    )
   return config

@@ -30,7 +30,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
     config.options.update(
         dict(
             num_seeds=2, sizes=(5, 10), num_runs=4, num_agents=3,
-            num_herds=4, herd_length=3,
+            num_herds=4, herd_length=3, epsilons=(0.5,), herd_epsilons=(1.0,),
         )
     )
   return config

@@ -39,5 +39,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       worse=0.2,
   )
   if size == "tiny":  # what the tests run
-    config.options.update(dict(num_seeds=2, num_prompts=2, num_steps=3))
+    config.options.update(
+        dict(num_seeds=2, num_prompts=2, lengths=(2,), num_steps=3)
+    )
   return config

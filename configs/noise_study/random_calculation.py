@@ -28,5 +28,5 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       improves=0.2,
   )
   if size == "tiny":  # what the tests run
-    config.options.update(dict(num_seeds=2, num_steps=3))
+    config.options.update(dict(num_seeds=2, num_steps=3, num_epochs=2))
   return config

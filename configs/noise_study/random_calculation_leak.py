@@ -40,6 +40,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
         dict(
             num_seeds=2, num_leaked=4, num_clean=6, num_probed=3,
             num_steps=2, batch_size=3, fractions=(0.6,),
+            model=dict(width=4, num_layers=1, num_heads=1, mlp_width=4),
         )
     )
   return config

@@ -43,6 +43,9 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   )
   if size == "tiny":  # what the tests run
     config.options.update(
-        dict(num_seeds=2, num_prompts=2, num_steps=3, snr=dict(draws=4))
+        dict(
+            num_seeds=2, num_prompts=2, bad=(1,), num_steps=3,
+            snr=dict(draws=4),
+        )
     )
   return config

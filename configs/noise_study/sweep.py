@@ -61,7 +61,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
             false_positive=(0.0, 0.4),
             false_negative=(0.0, 0.4),
             corrections=("none", "backward"),
-            normalizations=("none", "leave_one_out"),
+            normalizations=("leave_one_out",),
             constant=steps,
             mixed=steps,
         )

@@ -31,6 +31,10 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   )
   if size == "tiny":  # what the tests run
     config.options.update(
-        dict(num_seeds=2, num_steps=2, batch_size=4, num_test=8)
+        dict(
+            num_seeds=2, task=dict(length=2), num_steps=2, batch_size=4,
+            num_test=8,
+            model=dict(width=4, num_layers=1, num_heads=1, mlp_width=4),
+        )
     )
   return config

@@ -32,5 +32,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       both=0.1,
   )
   if size == "tiny":  # what the tests run
-    config.options.update(dict(num_seeds=2, num_prompts=2, num_steps=3))
+    config.options.update(
+        dict(num_seeds=2, num_prompts=2, epochs=2, num_steps=3)
+    )
   return config

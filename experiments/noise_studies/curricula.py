@@ -159,8 +159,11 @@ def _learn_skills(key, skills, levels, *, group_size, learning_rate):
   return skills + learning_rate * jax.grad(value)(skills)
 
 
-def _teacher_rewards(name, key, skills, sets, student, hard, **loop):
-  """Students taught by each set, and what its teacher is paid."""
+def _teacher_rewards(grounded, key, skills, sets, student, hard, **loop):
+  """Students taught by each set, and what its teacher is paid.
+
+  Teachers are paid by progress if `grounded`, else by learnability.
+  """
   step = lambda key, skills, levels: _learn_skills(
       key, skills, levels, **student
   )
@@ -168,10 +171,9 @@ def _teacher_rewards(name, key, skills, sets, student, hard, **loop):
       key, step, lambda _, s: jnp.mean(ladder.success(s, hard)), skills, sets,
       **loop,
   )
-  if name == "intrinsic":
-    learnable = teaching.learnability(ladder.success(skills, sets))
-    return taught, jnp.mean(learnable, axis=1)
-  return taught, taught.rewards
+  learnable = teaching.learnability(ladder.success(skills, sets))
+  paid = jnp.where(grounded, taught.rewards, jnp.mean(learnable, axis=1))
+  return taught, paid
 
 
 def soar(
@@ -203,38 +205,39 @@ def soar(
   student = dict(group_size=group_size, learning_rate=learning_rate)
   loop = dict(num_steps=inner_steps, num_repeats=num_repeats)
 
-  def run(name, key):
+  # The arms are arguments of one program.
+  def run(key, teacher, learns, grounded):
     def step(carry, key):
       teacher, state = carry
       set_key, teach_key = jax.random.split(key)
-      logits = teacher
-      if name == "direct":
-        logits = jnp.where(jnp.arange(num_skills) == num_skills - 1, 0, -1e9)
       shape = (num_sets, set_size)
       uniforms = jax.random.uniform(set_key, shape)
       drawn = bandits.draw_arms(
-          uniforms, jnp.broadcast_to(logits, (num_sets, num_skills))
+          uniforms, jnp.broadcast_to(teacher, (num_sets, num_skills))
       )
       taught, paid = _teacher_rewards(
-          name, teach_key, state.student, drawn + 1, student, hard, **loop
+          grounded, teach_key, state.student, drawn + 1, student, hard, **loop
       )
-      if name in ("intrinsic", "grounded"):
-        teacher += teacher_rate * _score(teacher, drawn, paid)
+      moved = teacher + teacher_rate * _score(teacher, drawn, paid)
+      teacher = jnp.where(learns, moved, teacher)
       state, _ = teaching.promote(state, taught, threshold=threshold)
       return (teacher, state), ladder.success(state.student, hard)[0]
 
     start = teaching.init_promotion(jnp.full(num_skills, skill))
-    carry = (jnp.zeros(num_skills), start)
-    return jax.lax.scan(step, carry, jax.random.split(key, num_steps))[1]
+    steps = jax.random.split(key, num_steps)
+    return jax.lax.scan(step, (teacher, start), steps)[1]
 
   keys = seed_keys(seed, num_seeds)
-  names = ("direct", "uniform", "intrinsic", "grounded")
-  found = {
-      name: np.asarray(
-          jax.jit(jax.vmap(functools.partial(run, name)))(keys)
-      )
-      for name in names
+  alike = np.zeros(num_skills, np.float32)
+  last = np.where(np.arange(num_skills) == num_skills - 1, alike, -1e9)
+  arms = {
+      "direct": (last.astype(np.float32), False, False),
+      "uniform": (alike, False, False),
+      "intrinsic": (alike, True, False),
+      "grounded": (alike, True, True),
   }
+  every_seed = jax.jit(jax.vmap(run, (0, None, None, None)))
+  found = {name: np.asarray(every_seed(keys, *x)) for name, x in arms.items()}
   last = {name: np.mean(x[:, -1]) for name, x in found.items()}
   medians = ", ".join(
       f"{name} {np.median(x[:, -1]):.3g}" for name, x in found.items()

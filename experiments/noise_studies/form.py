@@ -127,18 +127,15 @@ def _learner(model, optimizer):
 def _rewards(key, words, rollouts, right):
   """Of all arms `[A, S, B, G]`: true, flipped by prompt, or of form."""
   paid = []
+  flip = jax.jit(functools.partial(channels.flip_binary, per_group=True))
   for i, (_, flips) in enumerate(_ARMS.values()):
     if flips is None:
-      paid.append(words.form(
-          np.asarray(rollouts.tokens[i]), np.asarray(rollouts.mask[i])
-      ))
+      paid.append(words.form(rollouts.tokens[i], rollouts.mask[i]))
     else:
       rates = NoiseRates(flips, flips)
       key, flip_key = jax.random.split(key)
-      paid.append(channels.flip_binary(
-          flip_key, right[i], rates, per_group=True
-      ))
-  return jnp.stack([jnp.asarray(x, jnp.float32) for x in paid])
+      paid.append(flip(flip_key, right[i], rates))
+  return np.stack([np.asarray(x, np.float32) for x in paid])
 
 
 def _bases(words, model, *, seed, num_seeds, pads, imitation):
@@ -179,9 +176,9 @@ def climb_noisy_rewards_form(
   flat = lambda x: x.reshape(-1, *x.shape[2:])
   split = lambda x: x.reshape(*runs, *x.shape[1:])
   arms = [bases[name] for name, _ in _ARMS.values()]
-  params = jax.tree.map(lambda *x: flat(jnp.stack(x)), *arms)
+  params = jax.tree.map(lambda *x: flat(np.stack(x)), *arms)
   optimizer = optax.adam(learning_rate)
-  moments = jax.vmap(optimizer.init)(params)
+  moments = jax.jit(jax.vmap(optimizer.init))(params)
   sample = _sampler(model, words, group_size)
   learn = _learner(model, optimizer)
   rng = np.random.default_rng(seed)
@@ -191,8 +188,8 @@ def climb_noisy_rewards_form(
     keys = jax.random.split(sample_key, runs[0] * runs[1])
     digits = rng.integers(0, base, (num_seeds, num_prompts, 3))
     prompts = jnp.asarray(np.tile(words.prompts(digits), (runs[0], 1, 1)))
-    rollouts, right = sample(keys, params, prompts)
-    lines.append(np.mean(split(right), (2, 3)))
+    rollouts, right = jax.device_get(sample(keys, params, prompts))
+    lines.append(np.mean(split(right), (2, 3), dtype=np.float32))
     rewards = _rewards(
         flip_key, words, jax.tree.map(split, rollouts), split(right)
     )

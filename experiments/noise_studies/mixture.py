@@ -45,10 +45,13 @@ def _two_gradients(logits, batch, known):
 
 
 def _mix_and_learn(
-    key, schedule, *, logits, demonstrator, right, num_steps, group_size,
-    learning_rate, step_size,
+    key, weights, learned, *, logits, demonstrator, right, num_steps,
+    group_size, learning_rate, step_size,
 ):
-  """Accuracies and weights on the way; `schedule` None learns the weight."""
+  """Accuracies and weights on the way: `weights`, or those that are learned.
+
+  Both are arguments of one program: `weights` `[num_steps]`, and a flag.
+  """
   sample = functools.partial(
       tables.draw, rewards=right, group_size=group_size
   )
@@ -56,7 +59,7 @@ def _mix_and_learn(
   def step(carry, inputs):
     logits, weight = carry
     keys = split_named(inputs[0], "sample", "known", "check")
-    used = weight if schedule is None else schedule(inputs[1])
+    used = jnp.where(learned, weight, inputs[1])
     known = sample(keys["known"], demonstrator).rollouts.tokens[..., 0]
     rl, sft = _two_gradients(logits, sample(keys["sample"], logits), known)
     mixed = meta.mix(rl, sft, weight=used)
@@ -69,7 +72,7 @@ def _mix_and_learn(
     earned = jnp.mean(bandits.expected_reward(logits, right))
     return (logits, weight), (earned, used)
 
-  inputs = jax.random.split(key, num_steps), jnp.arange(num_steps)
+  inputs = jax.random.split(key, num_steps), weights
   return jax.lax.scan(step, (logits, jnp.array(0.5)), inputs)[1]
 
 
@@ -84,25 +87,26 @@ def amft_mixture(
   """
   right = tables.right_arms(num_prompts, num_arms, 1).astype(float)
   shown = jnp.zeros(num_arms).at[jnp.array([0, 1])].set([share, 1 - share])
-  run = functools.partial(
+  run = jax.jit(jax.vmap(functools.partial(
       _mix_and_learn,
       logits=jnp.zeros_like(right).at[:, 0].set(start),
       demonstrator=jnp.broadcast_to(jnp.log(shown), right.shape),
       right=right, num_steps=num_steps, **options,
-  )
+  ), (0, None, None)))
   schedules = {
-      "imitation": lambda t: jnp.array(1.0),
-      "exploration": lambda t: jnp.array(0.0),
-      "half": lambda t: jnp.array(0.5),
-      "one after the other": lambda t: (t < num_steps // 2).astype(float),
-      "amft": None,
+      "imitation": 1.0,
+      "exploration": 0.0,
+      "half": 0.5,
+      "one after the other": np.arange(num_steps) < num_steps // 2,
+      "amft": 0.5,  # not read
   }
   keys = seed_keys(seed, num_seeds)
+  weights = {
+      name: np.full(num_steps, x, np.float32) for name, x in schedules.items()
+  }
   found = {
-      name: jax.device_get(
-          jax.jit(jax.vmap(lambda key, f=schedule: run(key, f)))(keys)
-      )
-      for name, schedule in schedules.items()
+      name: jax.device_get(run(keys, x, name == "amft"))
+      for name, x in weights.items()
   }
   earned = {name: x[0] for name, x in found.items()}
   final = {name: np.mean(x[:, -1]) for name, x in earned.items()}

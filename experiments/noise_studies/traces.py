@@ -3,6 +3,8 @@
 The function maps the fields of its config to a `Study`; see `noise_verdicts`.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,11 +37,18 @@ def _accuracy(key, model, params, clean, law):
   return jnp.mean(right.astype(jnp.float32))
 
 
-def _batches(made, num_steps, batch_size):
-  """The first items of a sequence, a batch a step."""
-  item = made.batch(jnp.arange(num_steps * batch_size))
+def _batches(made, seeds, num_steps, batch_size):
+  """The first items of each seed's sequence, a batch a step."""
+  keys = jnp.stack([jax.random.key(seed) for seed in seeds])
   cut = lambda x: x.reshape(num_steps, batch_size, -1)
-  return networks.Rows(*map(cut, (item.prompt, item.tokens, item.mask)))
+
+  @jax.jit
+  @functools.partial(jax.vmap, in_axes=(0, None))
+  def rows(key, ids):
+    item = made.stream(key, ids)
+    return networks.Rows(*map(cut, (item.prompt, item.tokens, item.mask)))
+
+  return rows(keys, jnp.arange(num_steps * batch_size))
 
 
 def tint_cot_noise(
@@ -72,9 +81,8 @@ def tint_cot_noise(
   keys = seed_keys(seed, num_seeds)
   found, rows = {}, []
   for name, fields in conditions.items():
-    made = [TracedIntegers(seed=i, **{**task, **fields}) for i in seeds]
-    made = [_batches(x, num_steps, batch_size) for x in made]
-    made = jax.tree.map(lambda *x: jnp.stack(x), *made)
+    made = TracedIntegers(**{**task, **fields})
+    made = _batches(made, seeds, num_steps, batch_size)
     found[name] = jax.device_get(every_seed(keys, made, test))
     rows += [
         mean_row(name, f"{law} accuracy", x) for law, x in found[name].items()

@@ -181,15 +181,25 @@ class TracedIntegers:
         noised,
     )
 
+  def stream(self, key: Key[Array, ""], ids: Int[Array, " B"]) -> Traced:
+    """What `batch` returns if `key` is that of the seed; jittable."""
+    return self._drawn(jax.random.fold_in(key, _SPLITS.index(self.split)), ids)
+
+  def _drawn(self, key, ids):
+    keys, noise_keys = (
+        random.keys_by_id(key, ids) for key in jax.random.split(key)
+    )
+    return jax.vmap(self.sample)(keys, noise_keys)
+
   def batch(self, ids: Int[Array, " B"]) -> Traced:
     """Samples of the given ids, as arrays with a leading axis."""
-    split = _SPLITS.index(self.split)
-    stream = jax.random.fold_in(jax.random.key(self.seed), split)
+    key = jax.random.key(self.seed)
+    key = jax.random.fold_in(key, _SPLITS.index(self.split))
     # What is left may choose a program: it is compiled once for all the rest.
     kind = dataclasses.replace(
         self, seed=0, split=_SPLITS[0], rate=1.0, intensity=0.0
     )
-    return _batch(kind, stream, float(self.rate), float(self.intensity), ids)
+    return _batch(kind, key, float(self.rate), float(self.intensity), ids)
 
   def rows(self, start: int, stop: int) -> list[dict[str, str | bool]]:
     """Items start .. stop-1 as rows of text."""
@@ -213,10 +223,7 @@ class TracedIntegers:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _batch(kind, stream, rate, intensity, ids):
+def _batch(kind, key, rate, intensity, ids):
   """A generator but for its numbers, its key and those; ids [B]."""
   generator = dataclasses.replace(kind, rate=rate, intensity=intensity)
-  keys, noise_keys = (
-      random.keys_by_id(key, ids) for key in jax.random.split(stream)
-  )
-  return jax.vmap(generator.sample)(keys, noise_keys)
+  return generator._drawn(key, ids)

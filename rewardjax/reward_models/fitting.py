@@ -117,15 +117,16 @@ def fit(
       order_key, num_rows, batch_size=batch_size, num_steps=num_steps
   )
   keys = jax.random.split(loss_key, num_steps)
+  train = _make_train(loss_fn, optimizer, data)
+  infinity, zero = jnp.asarray(jnp.inf, jnp.float32), jnp.zeros((), jnp.int32)
+  moments = optimizer.init(params)
+  if held_out is None:
+    (params, _), losses = jax.lax.scan(train, (params, moments), (rows, keys))
+    return Fitted(params, losses, jnp.full(1, jnp.nan), zero)
   blocks = num_steps // check_every
   split = lambda x: x.reshape(blocks, check_every, *x.shape[1:])
-  one_round = _make_round(
-      _make_train(loss_fn, optimizer, data),
-      _make_check(loss_fn, held_out),
-      patience,
-  )
-  infinity, zero = jnp.asarray(jnp.inf, jnp.float32), jnp.zeros((), jnp.int32)
-  start = _State(params, optimizer.init(params), params, infinity, zero, zero)
+  one_round = _make_round(train, _make_check(loss_fn, held_out), patience)
+  start = _State(params, moments, params, infinity, zero, zero)
   state, (losses, found) = jax.lax.scan(
       one_round,
       start,
@@ -193,8 +194,6 @@ def _make_train(loss_fn, optimizer, data):
 
 def _make_check(loss_fn, held_out):
   def check(state, number):
-    if held_out is None:
-      return state._replace(best=state.params), jnp.asarray(jnp.nan)
     # One key for all checks: they differ by the parameters alone.
     found = loss_fn(state.params, held_out, jax.random.key(0)).value
     found = found.astype(state.best_loss.dtype)

@@ -2,7 +2,15 @@
 
 import pytest
 
+from tests import light_keys
 from tests.experiments import killed_runs, rlvr_runs
+
+
+@pytest.fixture
+def drawn_lightly():
+  """Keys whose bits compile quickly."""
+  with light_keys.used():
+    yield
 
 
 @pytest.fixture(scope="session")

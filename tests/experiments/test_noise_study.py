@@ -18,6 +18,7 @@ NAMES = tuple(noise_study.STUDIES)
 config_of = functools.partial(study_files.config_of, "noise_study")
 
 
+@pytest.mark.usefixtures("drawn_lightly")
 @pytest.mark.parametrize("name", NAMES)
 def test_tiny_study_writes_its_files(name, tmp_path, capsys):
   study_files.check_files(

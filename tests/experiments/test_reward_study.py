@@ -6,6 +6,7 @@ from tests.experiments import study_files
 NAMES = tuple(reward_study.STUDIES)
 
 
+@pytest.mark.usefixtures("drawn_lightly")
 @pytest.mark.parametrize("name", NAMES)
 def test_tiny_study_writes_its_files(name, tmp_path, capsys):
   study_files.check_files(
