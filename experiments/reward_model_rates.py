@@ -34,7 +34,8 @@ def estimate(noise, rows: Sequence[Row], names: Sequence[str]) -> Audit:
   numbers = {name: i for i, name in enumerate(names)}
   ids = np.array([numbers[name_of(noise, row)] for row in rows], int)
   found = _ESTIMATES[noise.estimate](noise, rows, ids, len(names))
-  for name, count in zip(names, np.asarray(found.false_positive.count)):
+  counts = np.minimum(*(np.asarray(x.count) for x in found))
+  for name, count in zip(names, counts):
     if not count:
       whose = f"of {noise.by} {name!r} " if noise.by else ""
       raise ValueError(
