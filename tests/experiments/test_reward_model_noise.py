@@ -266,9 +266,10 @@ def test_levels_are_those_of_the_recipe():
   batch["mask"] = jnp.ones((1, 5, 2), bool)
   for mode in ("flood", "block"):
     config.loss.regions = mode
-    loss_fn = reward_model_losses.make(config, "ties")
+    loss_fn = jax.jit(reward_model_losses.make(config, "ties"))
     loss, _ = loss_fn({}, jnp.array(logits)[None], batch)
-    expected, _ = latent_rewards.oprm(
+    oprm = jax.jit(latent_rewards.oprm, static_argnames="mode")
+    expected, _ = oprm(
         *jnp.array(logits[:4]).swapaxes(0, 1),
         (jnp.array([2, 1, 0, 0]), jnp.array([0, 1, 2, 0])),
         jnp.array([True, True, True, False]),
