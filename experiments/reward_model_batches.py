@@ -186,6 +186,10 @@ _TARGETS = {
     "user": (np.int32, 0),
     "false_positive": (np.float32, 0.0),
     "false_negative": (np.float32, 0.0),
+    "target": (np.float32, 1.0),
+    "margin": (np.float32, 0.0),
+    "high_level": (np.int32, -1),
+    "low_level": (np.int32, -1),
 }
 _PER_READOUT = {"ranks": (np.int32, 0), "labels": (np.float32, 0.0)}
 

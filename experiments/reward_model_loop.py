@@ -156,7 +156,10 @@ def make_program(config, model: Model, kind: str):
   """
 
   def program(members, batches, held_out, frozen):
-    step = jax.vmap(make_step(config, model, kind, frozen))
+    step = jax.vmap(
+        make_step(config, model, kind, frozen),
+        axis_name=reward_model_losses.MEMBERS,
+    )
     check = jax.vmap(
         make_check(config, model, kind, frozen), in_axes=(0, None)
     )

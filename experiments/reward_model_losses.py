@@ -1,16 +1,16 @@
-"""The losses of `config.loss`, and what they read of the rows.
+"""The losses of `config.loss`.
 
 Axes: N blocks, B rows, K readouts of a row, O outputs of a readout.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from experiments.reward_model_data import Data, Row
+from experiments import reward_model_noise
 from rewardjax.core import checks, links
 from rewardjax.core.masking import Mean
 from rewardjax.noise import preferences, selection
@@ -26,20 +26,13 @@ LOSSES = {
     "steps": ("prm", "orm"),
 }
 COMPARISONS = ("pairs", "ties")
-_LABELS = {
-    "ties": "label",
-    "ratings": "rating",
-    "rankings": "ranks",
-    "steps": "labels",
-}
+MEMBERS = "members"  # the axis over which a step is mapped
 STRENGTHS = ("none", "margin", "weight")
-NOISES = ("none", "forward", "backward", "small_loss")
-GROUPS = ("", "annotator", "source")
 
 
 def check_config(config, kind: str) -> None:
   """Raises ValueError, naming the field, unless the loss suits the kind."""
-  o, noise = config.loss, config.noise
+  o = config.loss
   if o.name not in LOSSES[kind]:
     raise ValueError(
         f"config.loss.name must be one of {', '.join(LOSSES[kind])} for rows "
@@ -55,116 +48,15 @@ def check_config(config, kind: str) -> None:
   checks.at_least(where, 2, grades=o.grades)
   if not o.scale[0] < o.scale[1]:
     raise ValueError(f"config.loss.scale must be (low, high), got {o.scale}.")
-  checks.one_of("config.noise", NOISES, name=noise.name)
-  checks.one_of("config.noise", GROUPS, by=noise.by)
-  if noise.name != "none" and o.name != "bradley_terry":
+  levels = o.levels
+  checks.at_least(where, 0, levels=levels)
+  checks.one_of(where, get_args(ordinal.Mode), regions=o.regions)
+  if levels and (o.name != "ordinal" or o.grades % levels):
     raise ValueError(
-        f"config.noise.name={noise.name!r} needs config.loss.name="
-        f"'bradley_terry', got {o.name!r}."
+        "config.loss.levels needs name='ordinal' and grades that are a "
+        f"multiple of it, got {levels}, {o.name!r} and {o.grades}."
     )
-  corrected = noise.name in ("forward", "backward")
-  if corrected and (o.smoothing or o.strength == "margin"):
-    raise ValueError(
-        f"config.noise.name={noise.name!r} goes with neither smoothing nor "
-        "margins: each changes what a label means."
-    )
-  if noise.name == "small_loss" and config.num_microbatches > 1:
-    raise ValueError(
-        "config.noise.name='small_loss' ranks a whole batch: "
-        f"num_microbatches must be 1, got {config.num_microbatches}."
-    )
-
-
-def targets(config, data: Data, users: Mapping[str, int]) -> list[dict]:
-  """What the loss reads of each row, under the same names for every row.
-
-  Raises:
-    ValueError: naming row and field, for a row this loss cannot learn from.
-  """
-  return [_targets(config, data.kind, row, users) for row in data.rows]
-
-
-def check_differences(config, data: Data) -> None:
-  """Raises ValueError if all rows say the same: nothing could be learned."""
-  if data.kind == "pairs":
-    return  # chosen and rejected differ
-  field = _LABELS[data.kind]
-  if config.loss.name == "orm":
-    field = "correct"
-  name = "outcome" if field == "label" else field
-  values = [row.values[name] for row in data.rows]
-  if data.kind == "rankings":
-    same = all(len(set(ranks)) == 1 for ranks in values)
-  elif data.kind == "ties":
-    same = not any(values)
-  else:
-    same = len(set(_flat(values))) == 1
-  if same:
-    raise ValueError(
-        f"{data.rows[0].place}, and all others: field {field!r} is the same "
-        "everywhere: there is nothing to tell apart."
-    )
-
-
-def _flat(values):
-  return [x for v in values for x in (v if isinstance(v, tuple) else (v,))]
-
-
-def _targets(config, kind: str, row: Row, users) -> dict[str, Any]:
-  o, found = config.loss, {"weight": row.values["weight"], "user": 0}
-  if users:
-    name = _named(row, "user", users, "this model's users")
-    found["user"] = users[name]
-  if kind in COMPARISONS:
-    found["outcome"] = row.values["outcome"]
-    if not found["outcome"] and o.name != "rao_kupper":
-      raise ValueError(
-          f"{row.place}: field 'label' is 0, a tie, which "
-          f"config.loss.name={o.name!r} cannot express; use 'rao_kupper'."
-      )
-    if o.strength != "none":
-      if "strength" not in row.values:
-        raise ValueError(
-            f"{row.place}: field 'strength' is missing, and "
-            f"config.loss.strength is {o.strength!r}."
-        )
-      found["strength"] = row.values["strength"]
-    if config.noise.name in ("forward", "backward"):
-      found |= _rates(config.noise, row)._asdict()
-  elif kind == "ratings":
-    (low, high), rating = o.scale, row.values["rating"]
-    if not low <= rating <= high:
-      raise ValueError(
-          f"{row.place}: field 'rating' must be in config.loss.scale, "
-          f"[{low:g}, {high:g}], got {rating:g}."
-      )
-    found["rating"] = 2 * (rating - low) / (high - low) - 1
-  else:
-    names = {"rankings": ("ranks",), "steps": ("labels", "correct")}[kind]
-    found |= {name: row.values[name] for name in names}
-  return found
-
-
-def _named(row: Row, field: str, known, what: str) -> str:
-  name = row.names.get(field)
-  if name is None:
-    raise ValueError(f"{row.place}: field {field!r} is missing.")
-  if name not in known:
-    raise ValueError(
-        f"{row.place}: field {field!r} is {name!r}, unknown to {what}: "
-        f"{', '.join(sorted(known))}."
-    )
-  return name
-
-
-def _rates(noise, row: Row) -> NoiseRates:
-  """Of the row's annotator or source, or of everybody."""
-  if not noise.by:
-    return NoiseRates(noise.false_positive, noise.false_negative)
-  table = noise.rates.to_dict() if noise.rates else {}
-  name = _named(row, noise.by, table, "config.noise.rates")
-  rate = table[name]
-  return NoiseRates(*(rate if isinstance(rate, list | tuple) else (rate, rate)))
+  reward_model_noise.check(config, kind)
 
 
 def rewards(config, params: PyTree, outputs: Array, user: Array) -> Array:
@@ -228,6 +120,7 @@ def _comparison(config, params, outputs, batch):
     losses = -ordinal.preference_log_prob(
         jnp.where(swap, second, first),
         jnp.where(swap, first, second),
+        _region(o, batch),
         mask=valid,
     )
   else:
@@ -247,9 +140,22 @@ def _comparison(config, params, outputs, batch):
   return _weighted(losses, weight, valid), metrics
 
 
+def _region(o, batch):
+  """Grades that agree with the levels of both, where they are known."""
+  if not o.levels:
+    return None
+  return ordinal.region_mask(
+      batch["high_level"],
+      batch["low_level"],
+      num_grades=o.grades,
+      num_levels=o.levels,
+      mode=o.regions,
+  )
+
+
 def _bradley_terry(config, diff, said, batch, valid):
   o = config.loss
-  if config.noise.name in ("forward", "backward"):
+  if config.noise.name in reward_model_noise.CORRECTED:
     rates = NoiseRates(batch["false_positive"], batch["false_negative"])
     labels = (batch["outcome"] > 0).astype(diff.dtype)
     args = (o.beta * diff, labels, rates, valid)
@@ -258,18 +164,25 @@ def _bradley_terry(config, diff, said, batch, valid):
     return preferences.backward_loss(
         *args, min_youden=config.noise.min_youden
     )
-  margin = 0.0
+  margin = batch.get("margin", 0.0)  # with `target`, of a relabelled pair
   if o.strength == "margin":
     margin = o.strength_scale * batch["strength"]
+  target = batch.get("target", 1.0 - o.smoothing)
   return pairwise.pairwise_logistic(
-      said, valid, target=1.0 - o.smoothing, margin=margin, beta=o.beta
+      said, valid, target=target, margin=margin, beta=o.beta
   )
 
 
 def _selected(config, losses, batch, valid):
   """1 for the rows that are learned from; a held-out batch has no step."""
-  if config.noise.name != "small_loss" or "step" not in batch:
+  if (
+      config.noise.name not in reward_model_noise.SELECTED
+      or "step" not in batch
+  ):
     return 1.0
+  if config.noise.name == "co_teaching":  # by what the other finds easy
+    peers = [(i, i ^ 1) for i in range(config.members)]
+    losses = jax.lax.ppermute(jax.lax.stop_gradient(losses), MEMBERS, peers)
   keep = selection.keep_schedule(
       batch["step"].ravel()[0].astype(jnp.float32),
       rate=config.noise.false_positive,

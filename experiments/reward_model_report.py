@@ -6,7 +6,8 @@ import shutil
 
 import numpy as np
 
-from experiments.reward_model_measures import Measures
+from experiments.reward_model_measures import Found, Measures
+from experiments.reward_model_noise import Notes
 from rewardjax.training import figures, report
 from rewardjax.training.figures import Curve
 from rewardjax.training.logging import jsonable, write_atomically
@@ -63,7 +64,7 @@ def curves_figure(history):
   return figures.learning_curves(curves, ylabel="loss")
 
 
-def tables(measures: Measures) -> dict[str, Table]:
+def tables(measures: Measures, notes: Notes) -> dict[str, Table]:
   """By the title of the section."""
   rows = [[name, str(x)] for name, x in measures.overall.items()]
   found = {"On rows kept for testing": Table(["measure", "value"], rows)}
@@ -73,21 +74,29 @@ def tables(measures: Measures) -> dict[str, Table]:
     first = next(iter(measures.overall))
     rows = [[name, str(x)] for name, x in measures.sources.items()]
     found["By source"] = Table(["source", first], rows)
+  for title, values in notes.items():
+    rows = [[name, str(Found(*x))] for name, x in values.items()]
+    found[title] = Table([title.lower(), "share"], rows)
   return found
 
 
 def publish(config, model, workdir: pathlib.Path, *, show: bool) -> None:
   """Writes measures.json and report.html; prints the tables."""
   measures, history = model.measures or Measures({}, {}), model.history
+  notes = model.about.notes or {}
   found = {
       "overall": {k: x._asdict() for k, x in measures.overall.items()},
       "sources": {k: x._asdict() for k, x in measures.sources.items()},
+      "notes": {
+          title: {k: Found(*x)._asdict() for k, x in values.items()}
+          for title, values in notes.items()
+      },
       "temperature": measures.temperature,
       "best_step": history[-1]["best_step"],
   }
   text = json.dumps(jsonable(found), indent=2) + "\n"
   write_atomically(workdir / "measures.json", text)
-  made = tables(measures)
+  made = tables(measures, notes)
   best = np.asarray(history[-1]["best_step"]).astype(int).ravel().tolist()
   about = (
       f"{config.loss.name} on {model.about.kind}, {config.members} member(s), "

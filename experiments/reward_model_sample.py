@@ -67,13 +67,50 @@ def _pair(rng, options, prompt, tie: bool) -> dict:
   return row | dict(gold=true * label)
 
 
+def _rating(prompt: str, text: str, error: float = 0.0) -> float:
+  return float(np.clip(3 + 0.5 * gold(prompt, text) + error, 1, 5))
+
+
+def _rated(rng, options, prompt: str, row: dict) -> dict:
+  """With the ratings of both, for a share of the pairs."""
+  if not options.rated or rng.random() >= options.rated:
+    return row
+  names = ("chosen", "rejected")
+  return row | {f"{x}_rating": _rating(prompt, row[x]) for x in names}
+
+
+def _again(rng, options, row: dict) -> list[dict]:
+  """The pair as other annotators have it, who err on their own."""
+  others = sorted(set(options.annotators) - {row["annotator"]})
+  count = min(options.labels - 1, len(others))
+  found = []
+  for name in rng.permutation(others)[:count] if count else ():
+    wrong = rng.random() < options.annotators[name]
+    other = row | dict(annotator=str(name))
+    if row.get("label") is not None:
+      label = -row["gold"] if wrong else row["gold"]
+      found.append(other | dict(label=label if row["label"] else 0))
+    elif wrong == (row["gold"] > 0):  # not what the first one says
+      swap = dict(chosen=row["rejected"], rejected=row["chosen"])
+      found.append(other | swap | dict(gold=-row["gold"]))
+    else:
+      found.append(other)
+  return found
+
+
+def _rows(rng, kind: str, options, prompt: str) -> list[dict]:
+  if kind not in ("pairs", "ties"):
+    return [_row(rng, kind, options, prompt)]
+  row = _pair(rng, options, prompt, kind == "ties")
+  found = [row, *_again(rng, options, row)]
+  return [_rated(rng, options, prompt, row) for row in found]
+
+
 def _row(rng, kind: str, options, prompt: str) -> dict:
-  if kind in ("pairs", "ties"):
-    return _pair(rng, options, prompt, kind == "ties")
   if kind == "ratings":
     (text,) = _texts(rng, options, 1)
-    rating = 3 + 0.5 * gold(prompt, text) + 0.2 * rng.normal()
-    return dict(completion=text, rating=float(np.clip(rating, 1, 5)))
+    error = 0.2 * rng.normal()
+    return dict(completion=text, rating=_rating(prompt, text, error))
   if kind == "rankings":
     texts = _texts(rng, options, 4)
     order = np.argsort([-gold(prompt, x) for x in texts])
@@ -85,10 +122,10 @@ def _row(rng, kind: str, options, prompt: str) -> dict:
 
 
 def rows(kind: str, options, seed: int) -> list[dict]:
-  """Rows in the schema of `reward_model_data`, as a file would have them.
+  """Rows in the schema of `reward_model_rows`, as a file would have them.
 
   Args:
-    kind: see `reward_model_data`.
+    kind: see `reward_model_rows`.
     options: `config.sample`.
     seed: of everything.
   """
@@ -96,10 +133,9 @@ def rows(kind: str, options, seed: int) -> list[dict]:
   found = []
   for i in range(options.num_prompts):
     prompt = f"{''.join(rng.choice(list(LETTERS), size=3))}{i}"
-    found += [
-        dict(prompt=prompt, **_row(rng, kind, options, prompt))
-        for _ in range(options.rows_per_prompt)
-    ]
+    for _ in range(options.rows_per_prompt):
+      made = _rows(rng, kind, options, prompt)
+      found += [dict(prompt=prompt, **row) for row in made]
   return found
 
 

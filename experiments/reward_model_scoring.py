@@ -49,6 +49,7 @@ class About(NamedTuple):
   temperature: of differences of scores; 1 until it is fitted.
   offsets: mean score of each member on held-out completions.
   scales: the standard deviation; both None leave scores as they are.
+  notes: what was found out about the labels, see `reward_model_noise`.
   """
 
   kind: str
@@ -57,6 +58,7 @@ class About(NamedTuple):
   temperature: float = 1.0
   offsets: tuple[float, ...] | None = None
   scales: tuple[float, ...] | None = None
+  notes: dict[str, Any] | None = None
 
 
 def make_model(config, backbone: Backbone, about: About) -> Model:

@@ -48,20 +48,48 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       centre=0.01,  # weight of the penalty that pins the offset of rewards
       tie_factor=0.0,  # of "rao_kupper", above 1; 0: fitted
       grades=5,  # of "ordinal"
+      # Above 0: so many levels, equal parts of `scale` and of the grades, for
+      # pairs with `chosen_rating` and `rejected_rating`. Grades must lie in
+      # the levels of both ("block"), or in the triangle that spans ("flood").
+      levels=0,
+      regions="flood",
       scale=(1.0, 5.0),  # of ratings
       until_first_error=False,  # of "prm": steps behind it are not learned
   )
   # Of "bradley_terry": "forward" (likelihood of the label), "backward"
-  # (unbiased), "small_loss" (leaves out a share `false_positive` of a batch).
+  # (unbiased), "small_loss" (leaves out a share `false_positive` of a batch),
+  # "co_teaching" (that, and members in twos choose for each other), "relabel".
   config.noise = dict(
       name="none",
+      # Instead of the rates given here: from the field `gold` of some rows, or
+      # --trusted ("gold"), from pairs that one name has labelled twice
+      # ("repeats"), from pairs that three or more share ("annotators").
+      estimate="given",
+      symmetric=True,  # False: both rates, of "gold" and rows of kind "ties"
+      prior=(1.0, 1.0),  # labels (wrong, right) that "gold" starts with
       # P(label 1 | the second is better), P(label 0 | the first is better).
       false_positive=0.0,
       false_negative=0.0,
       by="",  # "annotator", "source": rates by the name in that field
       rates=mlc.ConfigDict(),  # name -> rate, or (false_positive, ..negative)
       min_youden=0.05,
-      warmup=100.0,  # steps, of "small_loss"
+      warmup=100.0,  # steps, until the whole share is left out
+  )
+  # An ensemble, trained briefly, tells how far it agrees with each label.
+  # Of "quantiles", by mean + std_weight * std of its margins: the share `flip`
+  # of the lowest is turned round, `drop` above them left out, `soften` of the
+  # highest gets the target 1 - smoothing; margins are margin_scale times it.
+  # Of "agreement": the target is the mean probability of the members.
+  config.relabel = dict(
+      members=5,
+      num_steps=100,
+      labels="quantiles",
+      flip=0.2,
+      drop=0.0,
+      soften=0.1,
+      smoothing=0.1,
+      margin_scale=0.0,
+      std_weight=0.0,
   )
 
   config.model = dict(
@@ -107,6 +135,8 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       annotators=mlc.ConfigDict(dict(ada=0.0, bob=0.1)),  # shares of flips
       users=(),  # every other one wants the opposite
       tie_below=0.5,
+      rated=0.0,  # share of the pairs with ratings
+      labels=1,  # of each pair, by different annotators
   )
   if size == "tiny":
     config.num_steps, config.log_every, config.checkpoint_every = 8, 2, 4
@@ -117,5 +147,6 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
     config.sample.num_prompts = 24
     config.held_out = config.test = 0.25
     config.optimizer.warmup_steps = 0
+    config.relabel.members, config.relabel.num_steps = 2, 4
     config.score_batch = 8
   return config

@@ -5,8 +5,10 @@ import gc
 import json
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import flax.linen as nn
 import jax
@@ -79,12 +81,28 @@ def test_the_reliability_figure_is_kept_or_missed(run, tmp_path, monkeypatch):
     reward_model_report.keep_reliability(tmp_path / "none", "mine")
 
 
-def test_killed_and_resumed_a_run_ends_with_the_same_bits(run, tmp_path):
-  """Parameters, metrics, early stopping; the last checkpoint is lost."""
+def kill_command(workdir):
+  """Kills a command -9 as soon as its first checkpoint is there."""
+  command = [sys.executable, "-m", "experiments.reward_model"]
+  flags = ["--config=configs/reward_model/ensemble.py:tiny",
+           "--config.aggregate.name=mean", f"--workdir={workdir}"]
+  with subprocess.Popen(
+      [*command, *flags], cwd=ROOT, stdout=subprocess.DEVNULL,
+      stderr=subprocess.DEVNULL,
+  ) as process:
+    first = workdir / "checkpoints" / "step_00000004"
+    while not first.exists() and process.poll() is None:
+      time.sleep(0.01)
+    process.kill()
+  assert process.returncode == -signal.SIGKILL
+
+
+def test_a_command_killed_and_resumed_ends_with_the_same_bits(run, tmp_path):
+  """Parameters, metrics, early stopping; a later checkpoint is lost too."""
   copy = tmp_path / "copy"
-  shutil.copytree(run.workdir, copy)
-  shutil.rmtree(copy / "checkpoints" / "step_00000008")
-  shutil.rmtree(copy / "model")
+  kill_command(copy)
+  shutil.rmtree(copy / "checkpoints" / "step_00000008", ignore_errors=True)
+  assert not (copy / "model").exists()
   resumed = reward_model.run(run.config, copy, show=False)
   jax.tree.map(np.testing.assert_array_equal, resumed.params, run.model.params)
   assert resumed.about == run.model.about

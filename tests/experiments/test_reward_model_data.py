@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from configs.reward_model import base
 from experiments import (
     reward_model_batches,
     reward_model_data,
     reward_model_losses,
+    reward_model_targets,
 )
 from experiments.reward_model import check, from_arrays, from_rows, read
 from experiments.reward_model_batches import Batches, Coder
@@ -92,6 +94,52 @@ def test_arrays_and_data_sets_of_bytes_are_read():
              labels=np.array([True, False]))
   (row,) = from_rows([row], kind="steps").rows
   assert row.items == ("a", "b") and row.values["labels"] == (1.0, 0.0)
+
+
+class Chains(tfds.core.GeneratorBasedBuilder):
+  """Two rows of steps, as somebody's data set has them."""
+
+  VERSION = tfds.core.Version("1.0.0")
+
+  def _info(self):
+    features = dict(
+        prompt=tfds.features.Text(),
+        steps=tfds.features.Sequence(tfds.features.Text()),
+        labels=tfds.features.Sequence(np.float32),
+        correct=np.bool_,
+        source=np.int64,
+    )
+    features = tfds.features.FeaturesDict(features)
+    return tfds.core.DatasetInfo(builder=self, features=features,
+                                 disable_shuffling=True)
+
+  def _split_generators(self, dl_manager):
+    del dl_manager  # nothing is downloaded
+    return {"train": self._generate_examples()}
+
+  def _generate_examples(self):
+    for i in range(2):
+      yield i, dict(prompt="é", steps=["a", "b"][: i + 1],
+                    labels=[1.0, 0.5][: i + 1], correct=True, source=7)
+
+
+def test_tfds_is_read_by_name_and_from_the_directory_of_a_version(tmp_path):
+  make = lambda **how: Chains(data_dir=str(tmp_path), **how)
+  builder = make(file_format="array_record")
+  builder.download_and_prepare()
+  data = read(f"tfds:{builder.data_dir}", kind="steps")
+  assert [row.items for row in data.rows] == [("a",), ("a", "b")]
+  assert data.rows[1].values["labels"] == (1.0, 0.5)
+  assert data.rows[1].values["correct"] and data.rows[1].prompt == "é"
+  assert data.rows[0].names == {"source": "7"}
+  tfds.core.add_data_dir(tmp_path)
+  assert read("tfds:chains", kind="steps").rows[1].place == (
+      "tfds:chains, row 1"
+  )
+  with pytest.raises(ValueError, match="tfds:chains, row 0: field 'compl"):
+    read("tfds:chains", kind="rankings")
+  with pytest.raises(ValueError, match="no_such_rows"):
+    read("tfds:no_such_rows", kind="steps")
 
 
 def test_prompts_are_split_whole():
@@ -219,8 +267,8 @@ def test_configs_that_make_no_sense_are_named(kind, changes, message):
 def targets(kind, row, users=None, **changes):
   config = config_of(**changes)
   data = from_rows([GOOD[kind] | row], kind=kind)
-  reward_model_losses.check_differences(config, data)
-  return reward_model_losses.targets(config, data, users or {})[0]
+  reward_model_targets.check_differences(config, data)
+  return reward_model_targets.targets(config, data, users or {})[0]
 
 
 UNFIT = [
@@ -241,12 +289,12 @@ def test_ties_ratings_annotators_and_users_must_be_known():
   config = config_of()
   data = from_rows([GOOD["ties"] | dict(label=1), GOOD["ties"]], kind="ties")
   with pytest.raises(ValueError, match="row 1: field 'label' is 0, a tie"):
-    reward_model_losses.targets(config, data, {})
+    reward_model_targets.targets(config, data, {})
   config = config_of(**{"loss.name": "regression"})
   rows = [GOOD["ratings"], GOOD["ratings"] | dict(rating=5.5)]
   data = from_rows(rows, kind="ratings")
   with pytest.raises(ValueError, match=r"row 1: .*\[1, 5\], got 5.5"):
-    reward_model_losses.targets(config, data, {})
+    reward_model_targets.targets(config, data, {})
   noise = {"noise.name": "forward", "noise.by": "annotator"}
   with pytest.raises(ValueError, match="'annotator' is 'eve', unknown"):
     targets("pairs", dict(annotator="eve"), **noise)
@@ -256,7 +304,7 @@ def test_ties_ratings_annotators_and_users_must_be_known():
   config = config_of(**noise)
   config.noise.rates = rates["noise.rates"]
   rows = [GOOD["pairs"] | dict(annotator=x) for x in ("ada", "bob")]
-  found = reward_model_losses.targets(
+  found = reward_model_targets.targets(
       config, from_rows(rows, kind="pairs"), {}
   )
   assert [x["false_positive"] for x in found] == [0.1, 0.3]
