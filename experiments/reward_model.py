@@ -37,6 +37,7 @@ from experiments import (
     reward_model_backbones,
     reward_model_batches,
     reward_model_data,
+    reward_model_lanes,
     reward_model_loop,
     reward_model_losses,
     reward_model_measures,
@@ -170,6 +171,11 @@ def _train(config, parts, backbone, about, workdir, keeps, stop, progress):
       ]
       for data in parts[:2]
   )
+  if backbone.shares and config.share_prompts:
+    train_rows, held_rows = (
+        [reward_model_lanes.share(row) for row in rows]
+        for rows in (train_rows, held_rows)
+    )
   devices = reward_model_loop.make_mesh(config)
   blocks = reward_model_loop.num_blocks(config, devices)
   packs = backbone.packs and config.packing
