@@ -77,7 +77,7 @@ def rankings(num_rows=6):
   rows = []
   for i in range(num_rows):
     prompt = draw(6 if i else 0)  # the first has none
-    answers = [prompt + draw(rng.integers(1, 8)) for _ in range(2 + i % 4)]
+    answers = [prompt + draw(rng.integers(2, 8)) for _ in range(2 + i % 4)]
     ranks = tuple(range(len(answers)))
     rows.append(row_of(*answers, ranks=ranks))
   return rows
