@@ -7,7 +7,9 @@
 Prints ratios: 16 small members against one, packed against padded pairs, and
 with --peer this library's step against that of TRL's RewardTrainer, in turns
 on the same cores: one model (parameters are counted on both sides), the same
-pairs of tokens, all of the same length, so that packing gains nothing.
+pairs of tokens, all of the same length, so that packing gains nothing. Half
+of each sequence is the prompt of its pair, as where a prompt has two answers;
+a second row has no prompt in common.
 """
 
 import argparse
@@ -19,7 +21,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import peer, workloads
@@ -28,10 +29,11 @@ from experiments import (
     commands,
     reward_model_backbones,
     reward_model_batches,
+    reward_model_lanes,
     reward_model_loop,
 )
-from experiments.reward_model_backbones import Backbone, Model
-from experiments.reward_model_batches import Encoded
+from experiments.reward_model_backbones import Model
+from experiments.reward_model_lanes import Encoded
 from rewardjax.models import transformer
 from rewardjax.models.heads import VectorHead
 
@@ -47,21 +49,26 @@ class Load(NamedTuple):
   state: reward_model_loop.Member
   batch: dict
 
+  def operations(self) -> float:
+    """Of one step, as the compiler counts them."""
+    compiled = self.step.lower(self.state, self.batch).compile()
+    return compiled.cost_analysis()["flops"]
 
-def rows_of(lengths: np.ndarray, vocab_size: int, seed: int = 0):
-  """Pairs of random tokens of given lengths [B, 2]."""
+
+def rows_of(
+    lengths: np.ndarray, vocab_size: int, *, prompt: int = 0, seed: int = 0
+):
+  """Pairs of random tokens of given lengths [B, 2], prompts included."""
   rng = np.random.default_rng(seed)
   targets = dict(weight=1.0, user=0, outcome=1)
-  return [
-      Encoded(
-          tuple(
-              rng.integers(1, vocab_size, n).astype(np.int32) for n in pair
-          ),
-          tuple((i, int(n) - 1) for i, n in enumerate(pair)),
-          targets,
-      )
-      for pair in lengths
-  ]
+  draw = lambda n: rng.integers(1, vocab_size, n).astype(np.int32)
+  rows = []
+  for pair in lengths:
+    asked = draw(prompt)
+    texts = tuple(np.append(asked, draw(n - prompt)) for n in pair)
+    ends = tuple((i, int(n) - 1) for i, n in enumerate(pair))
+    rows.append(reward_model_lanes.share(Encoded(texts, ends, targets)))
+  return rows
 
 
 def vector_rows(num_pairs: int, width: int, seed: int = 0):
@@ -77,17 +84,10 @@ def vector_rows(num_pairs: int, width: int, seed: int = 0):
 
 def transformer_model(fields: dict) -> Model:
   """A transformer with a head without bias, as the peer's."""
-  model = transformer.Transformer(**fields)
-
-  def init(key):
-    one = jnp.zeros((1, 2), jnp.int32)
-    return model.init(key, one, one == 0)["params"]
-
-  def apply(params, frozen, tokens, mask, segments):
-    del frozen
-    return transformer.features(model, params, tokens, mask, segments)
-
-  return Model(Backbone(init, apply, None), VectorHead(1, use_bias=False), 1)
+  backbone = reward_model_backbones.of_transformer(
+      transformer.Transformer(**fields), None
+  )
+  return Model(backbone, VectorHead(1, use_bias=False), 1)
 
 
 def make_load(
@@ -194,17 +194,24 @@ def packing(options) -> None:
 
 
 def compare(options) -> None:
-  """Runs TRL and this library in turns and prints the ratio."""
+  """Runs TRL and this library in turns and prints the ratios."""
+  for prompt in (options.prompt, 0):
+    _compare(options, prompt)
+
+
+def _compare(options, prompt: int) -> None:
   fields = workloads.MODELS["test" if options.tiny else "tiny"]
-  model = transformer_model(fields)
   reference = transformer.Transformer(**fields)
-  shape = (options.pairs, 2)
-  rows = rows_of(np.full(shape, options.length), fields["vocab_size"])
-  load = make_load(model, rows)
+  lengths = np.full((options.pairs, 2), options.length)
+  rows = rows_of(lengths, fields["vocab_size"], prompt=prompt)
+  load = make_load(transformer_model(fields), rows)
+  chosen, rejected = (
+      [row.sequences[i].tolist() for row in rows] for i in range(2)
+  )
   arguments = dict(
       fields=fields,
-      pairs=options.pairs,
-      length=options.length,
+      chosen=chosen,
+      rejected=rejected,
       centre=base.get_config().loss.centre,
       norm_epsilon=reference.norm_epsilon,
       rope_base=reference.rope_base,
@@ -212,16 +219,19 @@ def compare(options) -> None:
       options=json.loads(options.peer_options),
   )
   count = sum(x.size for x in jax.tree.leaves(load.state.best))
+  print(f"\n{options.pairs} pairs of 2 x {options.length} tokens, the first "
+        f"{prompt} of a pair in common: {lengths.sum()} tokens, of which "
+        f"{np.sum(load.batch['segments'] > 0)} are computed, with "
+        f"{load.operations() / 1e9:.2f} GFLOP a step")
   with peer.Peer(options.peer_python, arguments, PEER) as other:
     peer.check_same(other, count)
     slow, fast, times = ratio(
         other.run, runner(load), rounds=options.rounds, steps=options.steps
     )
   met = "met" if times >= TARGET else "MISSED"
-  print(f"\n{other.about}")
-  print(f"{options.pairs} pairs of 2 x {options.length} tokens: "
-        f"{fast:.4f} s against {slow:.4f} s")
-  print(f"{times:.2f} times as fast; target: at least {TARGET:g} ({met})")
+  print(f"{other.about}")
+  print(f"{fast:.4f} s against {slow:.4f} s: {times:.2f} times as fast; "
+        f"target: at least {TARGET:g} ({met})")
 
 
 def parse(argv):
@@ -229,7 +239,8 @@ def parse(argv):
   add = parser.add_argument
   add("--part", choices=["ensembles", "packing"], help="only this")
   add("--pairs", type=int, default=16)
-  add("--length", type=int, default=128)
+  add("--length", type=int, default=128, help="of a sequence, its prompt too")
+  add("--prompt", type=int, default=64, help="tokens of a pair's prompt")
   add("--cores", type=int, help="of the CPU, for us and for the peer")
   add("--tiny", action="store_true", help="what tests run")
   add("--peer", choices=["trl"], help="only this, in turns with us")

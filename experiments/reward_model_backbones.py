@@ -23,6 +23,8 @@ class Backbone(NamedTuple):
   frozen: parameters that stay as they are.
   packs: whether `apply` understands segments; if not, a lane holds one
     sequence and segments say nothing.
+  shares: whether `apply` goes on with `parents [B, T], places [B, Q]` and then
+    returns the features of those places only; see `transformer.features`.
   chat: whether prompts are asked by the tokenizer's chat template.
   head_dim: channels of an attention head, for `mesh.shard_rules`.
   draws: whether `init` draws its values; False: they are given.
@@ -33,6 +35,7 @@ class Backbone(NamedTuple):
   tokenizer: Tokenizer | None
   frozen: PyTree = None
   packs: bool = True
+  shares: bool = False
   chat: bool = False
   head_dim: int = 1
   draws: bool = True
@@ -85,7 +88,7 @@ def make(config, width: int = 0) -> Backbone:
       remat=options.remat,
       **{name: options[name] for name in sizes},
   )
-  return _of_transformer(model, tokenizer)
+  return of_transformer(model, tokenizer)
 
 
 def vectors() -> Backbone:
@@ -95,16 +98,22 @@ def vectors() -> Backbone:
   )
 
 
-def _of_transformer(model, tokenizer, **fields) -> Backbone:
+def of_transformer(
+    model: transformer.Transformer, tokenizer: Tokenizer | None, **fields: Any
+) -> Backbone:
+  """A backbone of all its parameters, but for `fields`."""
+
   def init(key: Key[Array, ""]):
     tokens, mask = jnp.zeros((1, 2), jnp.int32), jnp.ones((1, 2), bool)
     return model.init(key, tokens, mask)["params"]
 
-  def apply(params, frozen, tokens, mask, segments):
+  def apply(params, frozen, *rows):
     del frozen
-    return transformer.features(model, params, tokens, mask, segments)
+    return transformer.features(model, params, *rows)
 
-  backbone = Backbone(init, apply, tokenizer, head_dim=model.per_head)
+  backbone = Backbone(
+      init, apply, tokenizer, shares=True, head_dim=model.per_head
+  )
   return backbone._replace(**fields)
 
 
@@ -116,7 +125,7 @@ def _pretrained(options, adapters) -> Backbone:
   )
   tokenizer = load_tokenizer(path)
   if not adapters.rank:
-    return _of_transformer(
+    return of_transformer(
         model,
         tokenizer,
         init=lambda key: params,
@@ -126,11 +135,11 @@ def _pretrained(options, adapters) -> Backbone:
   parts = tuple(adapters.match)
   match = lambda path: path.endswith("kernel") and any(x in path for x in parts)
 
-  def apply(low, frozen, tokens, mask, segments):
+  def apply(low, frozen, *rows):
     adapted = lora.attach(frozen, low, scale=adapters.scale)
-    return transformer.features(model, adapted, tokens, mask, segments)
+    return transformer.features(model, adapted, *rows)
 
-  return _of_transformer(
+  return of_transformer(
       model,
       tokenizer,
       init=lambda key: lora.init_lora(
@@ -189,14 +198,18 @@ def read(
     model: Model, params: PyTree, frozen: PyTree, batch: dict[str, Any]
 ) -> Array:
   """Outputs [N, B, K, O] of every readout of a batch; one forward pass."""
-  tokens, segments, ends = (batch[x] for x in ("tokens", "segments", "ends"))
-  blocks, lanes, room = segments.shape
-  flat = lambda x: x.reshape(blocks * lanes, *x.shape[2:])
-  mask = flat(segments) > 0
-  features = model.backbone.apply(
-      params["backbone"], frozen, flat(tokens), mask, flat(segments)
-  )
-  features = features.reshape(blocks, lanes * room, -1)
+  backbone, ends = model.backbone, batch["ends"]
+  blocks = ends.shape[0]
+  names = "tokens", "segments", "parents", "places"
+  flat = lambda x: x.reshape(-1, *x.shape[2:])  # lanes of all blocks
+  tokens, segments, parents, places = (flat(batch[name]) for name in names)
+  rows = tokens, segments > 0, segments
+  if backbone.shares:
+    rows = *rows, parents, places
+  features = backbone.apply(params["backbone"], frozen, *rows)
+  if not backbone.shares:
+    features = jnp.take_along_axis(features, places[..., None], axis=1)
+  features = features.reshape(blocks, -1, features.shape[-1])
   index = ends.reshape(blocks, -1)[..., None]
   # Padding may hold anything, NaN as well; every readout stands on a token.
   taken = jnp.take_along_axis(features, index, axis=1)

@@ -1,4 +1,4 @@
-"""Rows of judgements as arrays: texts packed into lanes, and what they say.
+"""Rows of judgements as batches of arrays, in the order of their seed.
 
 A batch is N blocks, each with its own rows; whatever splits a batch, devices
 or microbatches, takes whole blocks. Axes: N blocks, L lanes, R places of a
@@ -7,12 +7,20 @@ function of the seed, so that a run that was killed goes on with the batches
 it would have had.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.reward_model_data import Data, Row
+from experiments.reward_model_lanes import (
+    Encoded,
+    Shape,
+    blocks_of,
+    lengths_of,
+    needed,
+    pack,
+)
 from rewardjax.data.tokenizers import Tokenizer
 
 
@@ -70,17 +78,6 @@ class Coder(NamedTuple):
     return np.asarray(tokens, np.int32), ends
 
 
-class Encoded(NamedTuple):
-  """One row: its sequences, (sequence, place) of each readout, its targets.
-
-  All rows of some data have targets of the same names.
-  """
-
-  sequences: tuple[np.ndarray, ...]
-  readouts: tuple[tuple[int, int], ...]
-  targets: dict[str, Any]
-
-
 def encode(coder: Coder, kind: str, row: Row, targets) -> Encoded:
   """The steps of a chain are one sequence; other items have one each."""
   prompt = [] if coder.tokenizer is None else coder.prompt(row.prompt)
@@ -94,120 +91,6 @@ def encode(coder: Coder, kind: str, row: Row, targets) -> Encoded:
   )
   sequences = tuple(tokens for tokens, _ in found)
   return Encoded(sequences, readouts, targets)
-
-
-class Shape(NamedTuple):
-  """Of a batch; static, so that one program serves all batches."""
-
-  blocks: int
-  lanes: int
-  room: int
-  rows: int  # of a block
-  readouts: int  # of a row
-  targets: tuple[str, ...]
-  width: int = 0  # of vectors; 0: tokens
-
-
-def first_fit(lengths: Sequence[int], room: int):
-  """(lane, offset) of each sequence, the longest first, and the lanes used."""
-  if not lengths or 2 * min(lengths) > room:  # no two in one lane
-    return [(i, 0) for i in range(len(lengths))], len(lengths)
-  used: list[int] = []
-  found = [(0, 0)] * len(lengths)
-  for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-    lane = next(
-        (j for j, n in enumerate(used) if n + lengths[i] <= room), len(used)
-    )
-    if lane == len(used):
-      used.append(0)
-    found[i] = (lane, used[lane])
-    used[lane] += lengths[i]
-  return found, len(used)
-
-
-def lengths_of(rows: Sequence[Encoded | None]) -> list[int]:
-  """Tokens of every sequence of some rows."""
-  return [len(s) for row in rows if row for s in row.sequences]
-
-
-def blocks_of(rows: Sequence[Any], num_blocks: int) -> list[list[Any]]:
-  """Rows in so many parts of consecutive ones."""
-  size = len(rows) // num_blocks
-  return [list(rows[i * size : (i + 1) * size]) for i in range(num_blocks)]
-
-
-def pack(rows: Sequence[Encoded | None], shape: Shape, packs: bool = True):
-  """A batch of arrays; None is a row that counts nothing.
-
-  Returns:
-    tokens [N, L, R] or vectors [N, L, R, D], segments [N, L, R] (0 where
-    nothing stands), ends [N, B, K] (places in the lanes of a block, in a
-    row), mask [N, B, K], weight [N, B] and the targets of the rows.
-  """
-  blocks = [
-      _pack_block(block, shape, packs)
-      for block in blocks_of(rows, shape.blocks)
-  ]
-  return {name: np.stack([x[name] for x in blocks]) for name in blocks[0]}
-
-
-def _pack_block(rows, shape: Shape, packs: bool):
-  size = (shape.lanes, shape.room)
-  tokens = np.zeros(size, np.int32)
-  if shape.width:
-    tokens = np.zeros((*size, shape.width), np.float32)
-  segments = np.zeros(size, np.int32)
-  lengths = lengths_of(rows)
-  placed, _ = first_fit(lengths, shape.room if packs else 0)
-  ends = np.zeros((shape.rows, shape.readouts), np.int32)
-  mask = np.zeros((shape.rows, shape.readouts), bool)
-  number = 0
-  for b, row in enumerate(rows):
-    if row is None:
-      continue
-    slots = placed[number : number + len(row.sequences)]
-    for i, (x, (lane, start)) in enumerate(zip(row.sequences, slots)):
-      tokens[lane, start : start + len(x)] = x
-      segments[lane, start : start + len(x)] = number + i + 1
-    for k, (i, place) in enumerate(row.readouts):
-      ends[b, k] = slots[i][0] * shape.room + slots[i][1] + place
-      mask[b, k] = True
-    number += len(row.sequences)
-  arrays = dict(tokens=tokens, segments=segments, ends=ends, mask=mask)
-  return arrays | _targets(rows, shape)
-
-
-_TARGETS = {
-    "weight": (np.float32, 0.0),
-    "outcome": (np.int32, 1),
-    "strength": (np.float32, 0.0),
-    "rating": (np.float32, 0.0),
-    "correct": (np.bool_, False),
-    "user": (np.int32, 0),
-    "false_positive": (np.float32, 0.0),
-    "false_negative": (np.float32, 0.0),
-    "target": (np.float32, 1.0),
-    "margin": (np.float32, 0.0),
-    "high_level": (np.int32, -1),
-    "low_level": (np.int32, -1),
-}
-_PER_READOUT = {"ranks": (np.int32, 0), "labels": (np.float32, 0.0)}
-
-
-def _targets(rows, shape: Shape):
-  found = {}
-  for name in shape.targets:
-    if name in _TARGETS:
-      dtype, missing = _TARGETS[name]
-      values = [row.targets[name] if row else missing for row in rows]
-      found[name] = np.asarray(values, dtype)
-    else:
-      dtype, missing = _PER_READOUT[name]
-      found[name] = np.full((shape.rows, shape.readouts), missing, dtype)
-      for b, row in enumerate(rows):
-        values = row.targets[name] if row else ()
-        found[name][b, : len(values)] = values
-  return found
 
 
 def order(seed: int, member: int, epoch: int, num_rows: int) -> np.ndarray:
@@ -304,22 +187,22 @@ class Batches:
 def make_shape(plans, rows, batch_size, num_blocks, packs: bool) -> Shape:
   """The smallest shape that holds every batch of `plans`.
 
-  A lane is as long as the longest sequence, in whole eights.
+  A lane is as long as the longest unit, in whole eights.
   """
   longest = max(lengths_of(rows))
   vectors = rows[0].sequences[0].ndim > 1
   room = longest if vectors else -(-longest // 8) * 8
-  lanes = 1
-  for plan in plans:
-    for block in blocks_of(plan, num_blocks):
-      lengths = lengths_of(block)
-      needed = first_fit(lengths, room)[1] if packs else len(lengths)
-      lanes = max(lanes, needed)
+  found = (
+      needed(block, room if packs else 0)
+      for plan in plans
+      for block in blocks_of(plan, num_blocks)
+  )
+  lanes, reads = (max(x, 1) for x in map(max, zip(*found)))
   width = rows[0].sequences[0].shape[1] if vectors else 0
   readouts = max(len(row.readouts) for row in rows)
   size = batch_size // num_blocks
   targets = tuple(rows[0].targets)
-  return Shape(num_blocks, lanes, room, size, readouts, targets, width)
+  return Shape(num_blocks, lanes, room, size, readouts, reads, targets, width)
 
 
 def cover(
@@ -351,21 +234,3 @@ def digest(data: Data) -> str:
     items = [x if isinstance(x, str) else x.tolist() for x in row.items]
     found.update(repr((row.prompt, items, row.values, row.names)).encode())
   return found.hexdigest()[:16]
-
-
-def stream(
-    rows: Iterator[Any], shape: Shape, packs: bool = True
-) -> Iterator[list[Any]]:
-  """Rows in their order, as many at a time as one block holds."""
-  waiting, lengths = [], []
-  for row in rows:
-    new = lengths + lengths_of([row])
-    fits = len(new) <= shape.lanes  # a lane each
-    if not fits and packs and len(waiting) < shape.rows:
-      fits = first_fit(new, shape.room)[1] <= shape.lanes
-    if waiting and (len(waiting) == shape.rows or not fits):
-      yield waiting
-      waiting, new = [], lengths_of([row])
-    waiting, lengths = [*waiting, row], new
-  if waiting:
-    yield waiting

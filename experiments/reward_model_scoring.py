@@ -17,11 +17,13 @@ from jaxtyping import PyTree
 from experiments import (
     reward_model_backbones,
     reward_model_batches,
+    reward_model_lanes,
     reward_model_losses,
 )
 from experiments.reward_model_backbones import Backbone, Model
-from experiments.reward_model_batches import Coder, Encoded, Shape
+from experiments.reward_model_batches import Coder
 from experiments.reward_model_data import Row
+from experiments.reward_model_lanes import Encoded, Shape
 from rewardjax.core import checks
 from rewardjax.data.steps import split_steps
 from rewardjax.models.heads import VectorHead
@@ -112,7 +114,7 @@ class RewardModel:
 
   @functools.cached_property
   def _program(self):
-    """Compiled once for each room; rewards [M, B, K] of a block."""
+    """Compiled once for each shape; rewards [M, B, K] of a block."""
     config, model = self.config, self._model
 
     def one(params, frozen, batch):
@@ -241,9 +243,13 @@ class RewardModel:
     packs = self.backbone.packs
     while waiting := _some(rows, 8 * size):
       shape = self._shape(waiting, packs)
-      for block in reward_model_batches.stream(iter(waiting), shape, packs):
+      blocks = list(reward_model_lanes.stream(waiting, shape, packs))
+      room = shape.room if packs else 0
+      reads = max(reward_model_lanes.needed(x, room)[1] for x in blocks)
+      shape = shape._replace(reads=_power_of_two(reads))
+      for block in blocks:
         filled = [*block, *[None] * (size - len(block))]
-        batch = reward_model_batches.pack(filled, shape, packs)
+        batch = reward_model_lanes.pack(filled, shape, packs)
         found = self._program(self.params, self.backbone.frozen, batch)
         found = np.moveaxis(np.asarray(found), 0, -1)
         for row, x in zip(block, found):
@@ -252,14 +258,14 @@ class RewardModel:
   def _shape(self, rows: list[Encoded], packs: bool) -> Shape:
     """Sizes in powers of two: few programs, whatever the texts."""
     size, width = self.config.score_batch, self.about.width
-    lengths = reward_model_batches.lengths_of(rows)
+    lengths = reward_model_lanes.lengths_of(rows)
     room = _power_of_two(max(*lengths, 1 if width else _SMALLEST_ROOM))
     lanes = size
     if packs and not width:
       share = sum(lengths) / (len(lengths) * room)
       lanes = min(size, _power_of_two(math.ceil(1.2 * share * size)))
     readouts = _power_of_two(max(len(row.readouts) for row in rows))
-    return Shape(1, lanes, room, size, readouts, ("user",), width)
+    return Shape(1, lanes, room, size, readouts, 1, ("user",), width)
 
   def _encoded(self, prompts, completions, users) -> Iterator[Encoded]:
     coder = make_coder(self.config, self.backbone)

@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments import (
     reward_model_batches,
+    reward_model_lanes,
     reward_model_loop,
     reward_model_losses,
     reward_model_measures,
@@ -83,10 +84,13 @@ def _encoded(settled, data: Data, job: Job) -> list[Encoded]:
   coder = reward_model_scoring.make_coder(config, job.backbone)
   numbers = {name: i for i, name in enumerate(job.about.users)}
   found = reward_model_targets.targets(config, data, numbers, settled.table)
-  return [
+  rows = [
       reward_model_batches.encode(coder, data.kind, *x)
       for x in zip(data.rows, found)
   ]
+  if job.backbone.shares and config.share_prompts:
+    return [reward_model_lanes.share(row) for row in rows]
+  return rows
 
 
 def _relabel(config, data: Data, train_rows, held_rows, job: Job):

@@ -112,6 +112,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       too_long="error",  # "cut": from the front of the prompt
   )
   config.packing = True  # several texts in a row of tokens
+  config.share_prompts = True  # what a row's texts begin with is computed once
   config.steps = dict(separator="\n\n", how="min")  # rewards.steps
   config.score_batch = 16  # completions scored at a time
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 
 class KeyValue(NamedTuple):
@@ -45,14 +45,17 @@ class Rows(NamedTuple):
 
   allowed: Bool[Array, "B T S"]
 
+  def at(self, read: Int[Array, "B R"]) -> "Rows":
+    """For the queries of R positions of each row; all T have keys."""
+    return Rows(jnp.take_along_axis(self.allowed, read[..., None], axis=1))
+
   def attend(self, queries, keys, values, cache, index):
-    """What `[B * T]` tokens read, and the cache with their own keys."""
-    batch, length, _ = self.allowed.shape
-    rows = lambda x: _split(x, batch, 1, length)
+    """What `[B * T]` queries read, and the cache with the new keys."""
+    rows = lambda x: _split(x, self.allowed.shape[0], 1, -1)
     own = KeyValue(rows(keys), rows(values))
     if cache is not None:
       own = cache = _write(cache, own, index)
-    mixed = mix(_split(queries, batch, 1, length), own, self.allowed[:, None])
+    mixed = mix(rows(queries), own, self.allowed[:, None])
     return _join(mixed), cache
 
 
@@ -109,6 +112,51 @@ class Steps(NamedTuple):
 
 
 Layout = Rows | Branches | Steps
+
+
+def own(
+    mask: Bool[Array, "*batch T"],
+    segments: Int[Array, "*batch T"] | None = None,
+    parents: Int[Array, "*batch T"] | None = None,
+) -> tuple[Bool[Array, "*batch T T"], Int[Array, "*batch T"]]:
+  """What each token of a row may read of it, and each token's position.
+
+  Args:
+    mask: True on real tokens.
+    segments: tokens of other ones are not read; None: a row is one.
+    parents: of a token: one more segment, before its own, that is read.
+  """
+  length = mask.shape[-1]
+  causal = jnp.tril(jnp.ones((length, length), bool))
+  allowed = jnp.broadcast_to(causal, (*mask.shape, length))
+  allowed &= mask[..., None, :]
+  if segments is not None:
+    there = segments[..., None, :]
+    related = segments[..., None] == there
+    if parents is not None:
+      related |= parents[..., None] == there
+    allowed &= related
+  # A token reads itself and all that stands before it.
+  return allowed, jnp.sum(allowed, axis=-1) - 1
+
+
+def starts(segments: Int[Array, "*batch T"]) -> Bool[Array, "*batch T"]:
+  """True on the first token of each segment."""
+  first = jnp.ones((*segments.shape[:-1], 1), bool)
+  changes = segments[..., 1:] != segments[..., :-1]
+  return jnp.concatenate([first, changes], axis=-1)
+
+
+def take(
+    x: Shaped[Array, " M *rest"], read: Int[Array, "B R"] | None
+) -> Shaped[Array, " N *rest"]:
+  """R tokens of each of B rows, flat again; None takes all."""
+  if read is None:
+    return x
+  rows = x.reshape(read.shape[0], -1, *x.shape[1:])
+  index = read.reshape(*read.shape, *[1] * (x.ndim - 1))
+  taken = jnp.take_along_axis(rows, index, axis=1)
+  return taken.reshape(-1, *x.shape[1:])
 
 
 def _split(x, batch, group, length):

@@ -17,6 +17,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, PyTree
 
 from rewardjax.core import collectives
+from rewardjax.models import attention
 from rewardjax.models.attention import Layout
 
 
@@ -143,7 +144,8 @@ class Attention(nn.Module):
       layout: Layout,
       cache: PyTree | None,
       index: Int[Array, ""] | int,
-  ) -> tuple[Float[Array, "M D"], PyTree | None]:
+      read: Int[Array, "B R"] | None,
+  ) -> tuple[Float[Array, "N D"], PyTree | None]:
     """What each token reads, and the cache with the keys of all.
 
     Args:
@@ -152,14 +154,19 @@ class Attention(nn.Module):
       layout: who may read whom.
       cache: written at `index`, then read; None reads `x` alone.
       index: first slot to write.
+      read: of `Rows`: positions that ask, N = B * R; None: all, N = M.
     """
-    queries = self._project(x, "query", self.num_heads)
+    queries = self._project(attention.take(x, read), "query", self.num_heads)
     keys = self._project(x, "key", self.num_kv_heads)
     values = self._project(x, "value", self.num_kv_heads)
     if self.qk_norm:
       queries = RMSNorm(self.epsilon, name="query_norm")(queries)
       keys = RMSNorm(self.epsilon, name="key_norm")(keys)
-    queries, keys = rotate(queries, angles), rotate(keys, angles)
+    keys = rotate(keys, angles)
+    if read is not None:
+      angles = Rotation(*(attention.take(a, read) for a in angles))
+      layout = layout.at(read)
+    queries = rotate(queries, angles)
     mixed, cache = layout.attend(queries, keys, values, cache, index)
     scale = self.residual_scale
     return Dense(x.shape[-1], False, self.dtype, scale, name="out")(
@@ -200,9 +207,10 @@ class Block(nn.Module):
       layout: Layout,
       cache: PyTree | None = None,
       index: Int[Array, ""] | int = 0,
-  ) -> tuple[Float[Array, "M D"], PyTree | None]:
+      read: Int[Array, "B R"] | None = None,
+  ) -> tuple[Float[Array, "N D"], PyTree | None]:
     """The residual stream after this layer; see `Attention`."""
-    attention = Attention(
+    mix = Attention(
         **self.attention,
         epsilon=self.epsilon,
         residual_scale=self.residual_scale,
@@ -211,8 +219,8 @@ class Block(nn.Module):
     )
     x = collectives.keep_rows(x)
     normed = RMSNorm(self.epsilon, name="attention_norm")(x)
-    mixed, cache = attention(normed, angles, layout, cache, index)
-    x = collectives.keep_rows(x + mixed)
+    mixed, cache = mix(normed, angles, layout, cache, index, read)
+    x = collectives.keep_rows(attention.take(x, read) + mixed)
     mlp = MLP(self.mlp_width, self.residual_scale, self.dtype, name="mlp")
     x = x + mlp(RMSNorm(self.epsilon, name="mlp_norm")(x))
     return collectives.keep_rows(x), cache

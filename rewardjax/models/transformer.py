@@ -68,31 +68,41 @@ class Transformer(nn.Module):
     if not self.tied:
       self.unembedding = self.param("unembedding", table_init, shape)
     self.final_norm = layers.RMSNorm(self.norm_epsilon)
-    block = nn.remat(layers.Block) if self.remat else layers.Block
-    make = lambda block: block(
-        dict(
-            num_heads=self.num_heads,
-            num_kv_heads=kv_heads,
-            head_dim=self.per_head,
-            qkv_bias=self.qkv_bias,
-            qk_norm=self.qk_norm,
-        ),
-        mlp_width=self.mlp_width,
-        epsilon=self.norm_epsilon,
-        residual_scale=0.5 / self.num_layers,
-        dtype=self.dtype,
-    )
     if self.scan_layers:
       block = nn.scan(
-          block,
+          self._block_type,
           variable_axes={"params": 0},
           split_rngs={"params": True},
           in_axes=nn.broadcast,
           length=self.num_layers,
       )
-      self.layers = make(block)
+      self.layers = block(**self._block_fields)
     else:
-      self.layers = [make(block) for _ in range(self.num_layers)]
+      self.layers = [
+          self._block_type(**self._block_fields)
+          for _ in range(self.num_layers)
+      ]
+
+  @property
+  def _block_type(self):
+    return nn.remat(layers.Block) if self.remat else layers.Block
+
+  @property
+  def _block_fields(self):
+    attention_fields = dict(
+        num_heads=self.num_heads,
+        num_kv_heads=self.num_kv_heads or self.num_heads,
+        head_dim=self.per_head,
+        qkv_bias=self.qkv_bias,
+        qk_norm=self.qk_norm,
+    )
+    return dict(
+        attention=attention_fields,
+        mlp_width=self.mlp_width,
+        epsilon=self.norm_epsilon,
+        residual_scale=0.5 / self.num_layers,
+        dtype=self.dtype,
+    )
 
   @property
   def per_head(self) -> int:
@@ -104,7 +114,9 @@ class Transformer(nn.Module):
       tokens: Int[Array, "B T"],
       mask: Bool[Array, "B T"],
       segments: Int[Array, "B T"] | None = None,
-  ) -> Float[Array, "B T D"]:
+      parents: Int[Array, "B T"] | None = None,
+      read: Int[Array, "B R"] | None = None,
+  ) -> Float[Array, "B R D"]:
     """Features whose product with the unembedding predicts the next token.
 
     Args:
@@ -113,14 +125,24 @@ class Transformer(nn.Module):
         real tokens, so padding does not move them.
       segments: of packed rows: equal numbers, which stand together, are one
         sequence, and sequences do not see each other. None: a row is one.
+      parents: of packed rows: the segment before a token's own that its own
+        goes on from, reading it all; a number that no segment has: none.
+        Several may go on from one, which is computed once.
+      read: positions whose features are wanted; None: all T, in order. The
+        last layer computes keys and values of all, and the rest of these.
 
     Returns:
       Features in `dtype`; finite and meaningless on masked positions.
+
+    Raises:
+      ValueError: for parents without segments.
     """
-    allowed, positions = _own(mask, segments)
+    if parents is not None and segments is None:
+      raise ValueError("Transformer: parents needs segments, got None.")
+    allowed, positions = attention.own(mask, segments, parents)
     x, angles = self._embed(tokens, mask, positions, tokens.shape[1])
-    x = self._run(x, angles, attention.Rows(allowed))
-    return self.final_norm(x).reshape(*tokens.shape, -1)
+    x = self._run(x, angles, attention.Rows(allowed), read)
+    return self.final_norm(x).reshape(tokens.shape[0], -1, x.shape[-1])
 
   def branch(
       self,
@@ -135,9 +157,9 @@ class Transformer(nn.Module):
     # two, and XLA's CPU backend takes twice as long for products of one less.
     batch, group, length = tokens.shape
     width = prompts.shape[1]
-    allowed, positions = _own(mask, segments)
+    allowed, positions = attention.own(mask, segments)
     positions += jnp.sum(prompt_mask, axis=1)[:, None, None]
-    seen, prompt_positions = _own(prompt_mask)
+    seen, prompt_positions = attention.own(prompt_mask)
     layout = attention.Branches(seen, prompt_mask, allowed)
     join = lambda stem, tips: jnp.concatenate(
         [stem, tips.reshape(batch, -1)], axis=1
@@ -153,14 +175,14 @@ class Transformer(nn.Module):
     first = x[:, None, width - 1 : width]
     rest = x[:, width:].reshape(batch, group, length, -1)
     same = jnp.zeros((1, 1, length), int) if segments is None else segments
-    starts = _segment_starts(same)[..., None]
+    starts = attention.starts(same)[..., None]
     return self.final_norm(jnp.where(starts, first, jnp.roll(rest, 1, axis=2)))
 
   def prefill(
       self, tokens: Int[Array, "B P"], mask: Bool[Array, "B P"]
   ) -> tuple[Float[Array, "B D"], tuple[KeyValue, ...]]:
     """Reads prompts; returns the features of their last tokens and all keys."""
-    allowed, positions = _own(mask)
+    allowed, positions = attention.own(mask)
     layout = attention.Rows(allowed)
     x, angles = self._embed(tokens, mask, positions, tokens.shape[1])
     empty = self.empty(tokens.shape[0], tokens.shape[1])
@@ -215,38 +237,26 @@ class Transformer(nn.Module):
         positions, length, self.per_head, self.rope_base
     )
 
-  def _run(self, x, angles, layout):
+  def _run(self, x, angles, layout, read=None):
+    """Through all layers; the last one for the tokens that are read."""
     if self.scan_layers:
-      return self.layers(x, angles, layout)[0]
-    for layer in self.layers:
+      return self._scan(x, angles, layout, read)
+    *before, last = self.layers
+    for layer in before:
       x, _ = layer(x, angles, layout)
-    return x
+    return last(x, angles, layout, read=read)[0]
 
-
-def _own(mask, segments=None):
-  """What each token of a row may read of it, and each token's position."""
-  length = mask.shape[-1]
-  causal = jnp.tril(jnp.ones((length, length), bool))
-  allowed = jnp.broadcast_to(causal, (*mask.shape, length))
-  allowed &= mask[..., None, :]
-  positions = jnp.cumsum(mask, axis=-1) - 1
-  if segments is None:
-    return allowed, positions
-  allowed &= segments[..., :, None] == segments[..., None, :]
-  return allowed, positions - _real_before_segment(mask, segments)
-
-
-def _segment_starts(segments):
-  first = jnp.ones((*segments.shape[:-1], 1), bool)
-  changes = segments[..., 1:] != segments[..., :-1]
-  return jnp.concatenate([first, changes], axis=-1)
-
-
-def _real_before_segment(mask, segments):
-  """Real tokens of the row that stand before each token's segment."""
-  before = jnp.cumsum(mask, axis=-1) - mask
-  before = jnp.where(_segment_starts(segments), before, 0)
-  return jax.lax.cummax(before, axis=before.ndim - 1)
+  def _scan(self, x, angles, layout, read):
+    if read is None:
+      return self.layers(x, angles, layout)[0]
+    # The last layer does something else: it is taken off the stack.
+    block = self._block_type(**self._block_fields, parent=None)
+    run = lambda params, *args: block.apply({"params": params}, *args)
+    params = self.layers.variables["params"]
+    pick = lambda part: jax.tree.map(lambda leaf: leaf[part], params)
+    one = lambda x, own: run(own, x, angles, layout)
+    x, _ = jax.lax.scan(one, x, pick(slice(-1)))
+    return run(pick(-1), x, angles, layout, None, 0, read)[0]
 
 
 def _check_divides(name, value, divisor):
@@ -262,9 +272,12 @@ def features(
     tokens: Int[Array, "B T"],
     mask: Bool[Array, "B T"],
     segments: Int[Array, "B T"] | None = None,
-) -> Float[Array, "B T D"]:
-  """Features of every position, in `model.dtype`: see `Transformer`."""
-  return model.apply({"params": params}, tokens, mask, segments)
+    parents: Int[Array, "B T"] | None = None,
+    read: Int[Array, "B R"] | None = None,
+) -> Float[Array, "B R D"]:
+  """Features of all positions or some, in `model.dtype`: see `Transformer`."""
+  rows = (tokens, mask, segments, parents, read)
+  return model.apply({"params": params}, *rows)
 
 
 def completion_features(
