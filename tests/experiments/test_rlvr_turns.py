@@ -10,7 +10,6 @@ import pytest
 
 from configs.rlvr import base
 from experiments import (
-    rlvr,
     rlvr_config,
     rlvr_evaluation,
     rlvr_halves,
@@ -30,14 +29,15 @@ from rewardjax.environments.quests import Sizes
 from rewardjax.models import transformer
 from rewardjax.recipes import actor_critic, policy_gradient, turns
 from rewardjax.shaping import turns as turn_rewards
-from tests.experiments.rlvr_runs import rows_of
+from tests.experiments import killed_runs
+from tests.experiments.rlvr_runs import rows_of, run
 
 SIZES = Sizes(width=2, objects=2, length=2)
 TOKENIZER = CharTokenizer(worlds.symbols(SIZES))
 K = 6
 B, G, T = 2, 3, 3 * K
 MODEL = transformer.Transformer(
-    TOKENIZER.vocab_size, width=8, num_layers=2, num_heads=2, mlp_width=16
+    TOKENIZER.vocab_size, width=8, num_layers=1, num_heads=2, mlp_width=16
 )
 
 
@@ -252,21 +252,15 @@ def test_the_loss_is_the_recipes_and_observations_carry_none(name, dense):
   verdict, gained = rlvr_turns.judge(setup, problems(), episodes())
   noise = jnp.where(episodes().mask, episodes().log_probs, jnp.nan)
   poisoned = episodes()._replace(log_probs=noise)
-
-  @jax.jit
-  def found(params):
-    halves = lambda made: lambda p: job_loss(
-        setup, p, made, verdict, gained
-    ).value
-    whole = lambda p: by_hand(
-        name, dense, p, episodes(), verdict, gained
-    ).value
-    return [
-        jax.value_and_grad(f)(params)
-        for f in (whole, halves(episodes()), halves(poisoned))
-    ]
-
-  expected, actual, again = found(params_of())
+  whole = lambda params, made: by_hand(
+      name, dense, params, made, verdict, gained
+  ).value
+  halves = lambda params, made: job_loss(
+      setup, params, made, verdict, gained
+  ).value
+  expected = jax.jit(jax.value_and_grad(whole))(params_of(), episodes())
+  halves = jax.jit(jax.value_and_grad(halves))
+  actual, again = (halves(params_of(), x) for x in (episodes(), poisoned))
   chex.assert_trees_all_close(actual, expected, rtol=1e-4, atol=1e-6)
   chex.assert_trees_all_equal(again, actual)
   largest = max(float(jnp.max(jnp.abs(g))) for g in jax.tree.leaves(actual[1]))
@@ -319,22 +313,21 @@ def test_rows_are_what_the_world_shows():
 
 @pytest.mark.slow
 def test_a_run_goes_on_where_it_was_killed(tmp_path):
+  """In the warm-up, and between two steps of reinforcement."""
   config = quest_config(
+      num_steps=2,
+      log_every=1,
+      checkpoint_every=1,
       recipe=dict(name="ppo"),
       shaping=dict(turns="dense"),
       warm_up=dict(num_steps=2, batch_size=4),
       evaluation=dict(num_samples=2, pass_at=(2,)),
   )
-  go = lambda folder, **options: rlvr.run(
-      config, tmp_path / folder, progress=False, write=lambda *_, **__: 1,
-      **options,
-  )  # fmt: skip
-  assert go("whole") == 1
-  stops = iter([False, True])  # after the warm-up, then after two steps
-  assert go("parts", stop=lambda: next(stops)) is None
-  assert go("parts") == 1
+  with killed_runs.resumed(tmp_path / "resumed") as stages:
+    assert run(config, tmp_path / "whole", write=lambda *_, **__: 1) == 1
+  assert stages == ["warm_up", "train"]
   rows = rows_of(tmp_path / "whole")
-  assert rows == rows_of(tmp_path / "parts") and rows[-1]["step"] == 4
+  assert [row["step"] for row in rows] == [0, 1, 2]
   for name in ("accuracy", "turns", "gained", "pass_at_2"):
     assert f"single/{name}" in rows[-1]
   assert all(np.all(np.isfinite(x)) for x in rows[-1].values())
