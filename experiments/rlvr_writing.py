@@ -180,7 +180,7 @@ def parse(
       jnp.zeros(parsed.shape, jnp.int32),
   )
   by_set = lambda x: jnp.swapaxes(x, 0, 1)
-  found, parsed = Problems(*map(by_set, found)), by_set(parsed)
+  found, parsed = jax.tree.map(by_set, (found, parsed))
   return Written(found, parsed, parsed & ~_is_one_of(found, hard))
 
 
@@ -255,7 +255,7 @@ def batches(
         np.zeros(len(made), np.int32),
     )
     split = lambda x: x.reshape(num_seeds, -1, *x.shape[1:])[:, mine]
-    return Problems(*map(split, found))
+    return jax.tree.map(split, found)
 
   size = num_seeds * o.warm_up.batch_size
   return loader.Loader(rows, batch_size=size, seed=seed, collate_fn=collate)
