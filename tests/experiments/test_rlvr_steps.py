@@ -266,17 +266,15 @@ def test_a_head_reads_states_that_have_read_their_token():
   """The features of one plain pass; the loss is that of the outcome."""
   setup, agent, _, read = asked_of("judge")
   tokens = jnp.array([[1, 1, MARK, 2, 5]])  # the prompt's one, and a sample
-  plain = jax.jit(functools.partial(transformer.features, setup.model))(
-      params_of()["policy"], tokens, jnp.ones((1, 5), bool)
+  plain = transformer.features(
+      setup.model, params_of()["policy"], tokens, jnp.ones((1, 5), bool)
   )
   np.testing.assert_allclose(read.states[0, 0], plain[0], atol=2e-6)
   rng = np.random.default_rng(0)
   shake = lambda x: jnp.asarray(rng.normal(0, 0.5, x.shape), jnp.float32)
   params = jax.tree.map(shake, agent.steps.params)
   logits = MODELS["outcome"].loss  # the same head, another loss
-  found = jax.jit(functools.partial(logits, setup))(
-      params, read, jax.random.key(0)
-  )
+  found = logits(setup, params, read, jax.random.key(0))
   agent = agent._replace(steps=agent.steps._replace(params=params))
   scores = scores_of((setup, agent, None, read))
   losses = outcome.outcome_loss(
@@ -313,7 +311,7 @@ def test_no_model_reads_what_is_unknown(scorer):
   used = (read.rollouts.mask & read.told[..., None])[..., None]
   real = jnp.pad(used, ((0, 0), (0, 0), (1, 0), (0, 0)), mode="edge")
   hidden = read._replace(states=jnp.where(real, read.states, jnp.nan))
-  value = jax.jit(lambda read: loss(read).value)
+  value = lambda read: jax.jit(lambda: loss(read).value)()
   np.testing.assert_array_equal(value(hidden), value(read))
   assert np.isfinite(value(read))
 
