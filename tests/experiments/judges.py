@@ -12,6 +12,6 @@ def evenness(prompts, completions, **columns):
 
 def fragile(prompts, completions, **columns):
   """`evenness` in a worker that some problems kill."""
-  if prompts and "-" in prompts[0]:
+  if prompts and "-2" in prompts[0]:
     os.kill(os.getpid(), signal.SIGKILL)
   return evenness(prompts, completions, **columns)

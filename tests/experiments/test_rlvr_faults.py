@@ -79,16 +79,42 @@ def test_an_id_beyond_the_vocabulary_is_named(
     tasks.make_task(config, data_dir)
 
 
-def test_a_worker_killed_mid_batch_is_counted_and_the_run_goes_on(go):
-  verifier = dict(function=FRAGILE, chunk_size=4)
-  few = dict(num_samples=1)
-  rows, _ = go(num_steps=1, verifier=verifier, evaluation=few)
+@pytest.fixture(scope="module")
+def fragile(go):
+  """A recipe with a second law on adapters, judged by workers that die."""
+  options = dict(kl_coefficient=0.05, fraction=0.5, min_p=0.1)
+  rows, _ = go(
+      num_steps=1,
+      updates_per_batch=2,
+      arms=dict(arm=dict(recipe=dict(name="lp_reg", options=options))),
+      regularizer=dict(kl_in_reward=0.0),
+      verifier=dict(function=FRAGILE, chunk_size=4),
+      evaluation=dict(num_samples=4, pass_at=(1, 4)),
+  )
+  return rows
+
+
+def test_a_worker_killed_mid_batch_is_counted_and_the_run_goes_on(fragile):
+  row = fragile[1]
   crashed, known = (
-      np.asarray(rows[1][f"arm/{name}"])
+      np.asarray(row[f"arm/{name}"])
       for name in ("verifier/crashed", "reward_known")
   )
   assert 0 < np.mean(crashed) < 1
   # What died with a worker is unknown, not wrong.
   np.testing.assert_allclose(known, 1 - crashed, rtol=1e-6)
-  assert np.all(np.isfinite(rows[1]["arm/loss"]))
-  assert np.all(np.isfinite(rows[1]["arm/accuracy"]))
+  assert np.all(np.isfinite(row["arm/loss"]))
+  assert np.all(np.isfinite(row["arm/accuracy"]))
+
+
+def test_a_recipe_with_a_second_law_trains_adapters(fragile):
+  """Text verdicts, a KL to the pretrained model, pass@k from samples."""
+  rows = fragile
+  assert np.all(np.isfinite(rows[1]["arm/protected"]))
+  assert np.all(np.asarray(rows[1]["arm/reference_kl"]) > 0)
+  for row in rows:
+    np.testing.assert_allclose(
+        row["arm/pass_at_1"], row["arm/accuracy"], rtol=1e-6
+    )
+    assert np.all(np.subtract(row["arm/pass_at_4"], row["arm/accuracy"]) >= 0)
+  assert json.dumps(rows)  # plain numbers

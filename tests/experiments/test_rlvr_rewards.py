@@ -75,13 +75,20 @@ def params_of():
   return {"policy": jax.tree.map(lambda x: 1.5 * x, made["params"])}
 
 
-def answer_log_probs(params, text, answer):
-  """Of the answer after a text, by one plain forward pass."""
-  tokens = jnp.array([text + answer])
-  mask = jnp.ones(tokens.shape, bool)
+@jax.jit
+def next_log_probs(params, tokens, mask):
+  """Of what may follow each token `[T, V]`, by one plain forward pass."""
   hidden = transformer.features(MODEL, params["policy"], tokens, mask)
   scores = transformer.logits(MODEL, params["policy"], hidden)[0]
-  scores = np.asarray(jax.nn.log_softmax(scores), np.float64)
+  return jax.nn.log_softmax(scores)
+
+
+def answer_log_probs(params, text, answer):
+  """Of the answer after a text; what is padded behind them is not read."""
+  said = np.array([*text, *answer] + [0] * 10)[None, :10]
+  mask = np.arange(10)[None] < len(text) + len(answer)
+  scores = next_log_probs(params, jnp.asarray(said), jnp.asarray(mask))
+  scores = np.asarray(scores, np.float64)
   return [scores[len(text) - 1 + i, a] for i, a in enumerate(answer)]
 
 

@@ -64,12 +64,13 @@ def batch_of(setup):
 
 def updates(setup, batch):
   """Metrics `[A, 1]` of two updates on a batch, and the parameters `[A]`."""
-  key, first = jax.random.key(0), jnp.array(0)
-  start = rlvr_learner.init(setup, first, key, params_of())
+  init = jax.jit(
+      lambda arm: rlvr_learner.init(setup, arm, jax.random.key(0), params_of())
+  )
   step = jax.jit(rlvr_programs.make_learn(setup))
   rows, policies = ([], []), []
   for arm in range(len(setup.arms)):
-    agent = start._replace(arm=jnp.array(arm))
+    agent = init(arm)
     for found in rows:
       agent, metrics = step(agent, batch)
       found.append(jax.device_get(metrics))
