@@ -2,7 +2,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.test_util import check_grads
 
 from rewardjax.core import masking
 from rewardjax.core.masking import Mean
@@ -55,9 +54,11 @@ def test_fill_constant_and_divide_by_hand(variant):
 
 def test_is_constant_looks_at_valid_entries_of_either_sign():
   for value in (-2.0, 2.0):
-    x = jnp.array([value, value, NAN])
-    assert masking.is_constant(x, jnp.array([True, True, False]), -1)
-    assert not masking.is_constant(x.at[2].set(0.0), None, -1)
+    x = jnp.array([[value, value, NAN], [value, value, 0.0]])
+    mask = jnp.array([[True, True, False], [True, True, True]])
+    constant = masking.is_constant(x, mask, -1)
+    np.testing.assert_array_equal(constant, [[True], [False]])
+    assert not masking.is_constant(x[1], None, -1)
 
 
 @variants.every
@@ -129,56 +130,63 @@ def test_whiten_gives_mean_zero_and_variance_one_on_valid_entries():
 def test_whiten_over_all_action_tokens_of_a_batch():
   """Three answers of 3, 4, 2 tokens, with 1, 0, 0 on each of their tokens."""
   mask = jnp.asarray(np.arange(4) < np.array([[3], [4], [2]]))
-  x = jnp.broadcast_to(jnp.array([[1.0], [0.0], [0.0]]), (3, 4))
+  x = jnp.asarray(np.repeat([[1.0], [0.0], [0.0]], 4, 1), jnp.float32)
   # mean 1/3; variance (3 * 4/9 + 6 * 1/9) / 8 = 1/4.
   expected = np.where(mask, np.array([[4 / 3], [-2 / 3], [-2 / 3]]), 0)
-  np.testing.assert_allclose(masking.masked_whiten(x, mask), expected, 1e-6)
+  whitened = jax.jit(masking.masked_whiten)(x, mask)
+  np.testing.assert_allclose(whitened, expected, 1e-6)
 
 
 def test_gradients_in_closed_form_and_zero_on_masked_nan():
+  functions = [
+      by_row(masking.masked_sum),
+      by_row(masking.masked_mean),
+      by_row(masking.masked_variance, ddof=1),
+  ]
   weights = jnp.array([2.0, 1.0])
-  total = lambda f: jax.jit(jax.grad(lambda x: weights @ f(x, MASK)))(X)
-  actual = total(by_row(masking.masked_sum))
-  np.testing.assert_allclose(actual, [[2, 2, 0, 2], [0, 0, 1, 0]])
-  actual = total(by_row(masking.masked_mean))
+  slope = lambda f: jax.grad(lambda x: weights @ f(x, MASK))
+  total, mean, variance = jax.jit(lambda x: [slope(f)(x) for f in functions])(X)
+  np.testing.assert_allclose(total, [[2, 2, 0, 2], [0, 0, 1, 0]])
   expected = [[2 / 3, 2 / 3, 0, 2 / 3], [0, 0, 1, 0]]
-  np.testing.assert_allclose(actual, expected, rtol=1e-6)
+  np.testing.assert_allclose(mean, expected, rtol=1e-6)
   # 2 (x - mean) / (n - 1), times the weight 2.
-  actual = total(by_row(masking.masked_variance, ddof=1))
   expected = [[-6, 0, 0, 6], [0, 0, 0, 0]]
-  np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6)
+  np.testing.assert_allclose(variance, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_gradients_by_finite_differences():
-  x = jnp.array([[1.0, 4.0, 99.0, 7.5], [0.5, 9.0, 5.0, -2.0]])
-  mask = MASK.at[1, 0].set(True)
-  check = lambda f, *args: check_grads(
-      # Also turns into jax arrays the NumPy arrays that check_grads passes.
-      jax.jit(f),
-      args,
-      order=1,
-      modes=["rev"],
-      rtol=1e-2,
-      atol=1e-2,
-  )
-  check(lambda x: masking.masked_whiten(x, mask, -1), x)
-  check(lambda x: masking.masked_whiten(x, mask, 0, shift_mean=False), x)
-  check(masking.safe_divide, x, x + 3)
+  x = np.array([[1.0, 4.0, 99.0, 7.5], [0.5, 9.0, 5.0, -2.0]])
+  mask = jnp.asarray(np.asarray(MASK) | np.array([[False], [True]]) & (x < 1))
+  functions = [
+      lambda x: masking.masked_whiten(x, mask, -1),
+      lambda x: masking.masked_whiten(x, mask, 0, shift_mean=False),
+      lambda x: masking.safe_divide(x, x + 3),
+      lambda x: masking.safe_divide(jnp.asarray([[2.0] * 4] * 2), x + 3),
+  ]
+  every = lambda x: jnp.stack([f(x) for f in functions])
+  step = 1e-6 * np.eye(8).reshape(8, 2, 4)
+  with jax.enable_x64(True):
+    slopes = jax.jit(jax.jacrev(every))(x)
+    values = jax.device_get(jax.jit(jax.vmap(every))(x + [*step, *-step]))
+  expected = (values[:8] - values[8:]) / 2e-6
+  expected = np.moveaxis(expected, 0, -1).reshape(slopes.shape)
+  np.testing.assert_allclose(slopes, expected, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("epsilon", [0, 0.0, 1e-8])
 def test_whiten_gradient_is_finite_where_nothing_varies(epsilon):
-  x = jnp.where(MASK, 0.3, NAN)
+  x = jnp.asarray(np.where(MASK, 0.3, NAN), jnp.float32)
   whiten = lambda x: masking.masked_whiten(x, MASK, -1, epsilon=epsilon)
   actual, pull_back = jax.vjp(whiten, x)
   np.testing.assert_array_equal(actual, np.zeros((2, 4)))
-  (gradient,) = pull_back(jnp.full((2, 4), 5.0))
+  (gradient,) = pull_back(jnp.asarray(np.full((2, 4), 5.0), jnp.float32))
   np.testing.assert_array_equal(gradient, np.zeros((2, 4)))
 
 
 def test_whiten_takes_a_traced_epsilon():
-  whiten = lambda e: masking.masked_whiten(X, MASK, -1, epsilon=e)[0, 3]
-  np.testing.assert_allclose(jax.jit(whiten)(7.0), 3 / 4, rtol=1e-6)
+  whiten = lambda e: masking.masked_whiten(X, MASK, -1, epsilon=e)
+  white = np.asarray(jax.jit(whiten)(7.0))
+  np.testing.assert_allclose(white[0, 3], 3 / 4, rtol=1e-6)
 
 
 def test_divide_by_zero_has_zero_value_and_gradient():
@@ -189,15 +197,20 @@ def test_divide_by_zero_has_zero_value_and_gradient():
 
 def test_weight_zero_and_one_give_zero_not_nan():
   """Pain 8 (TRL #3248, NeMo-RL #158): all completions masked gave 0/0."""
-  one = NOTHING.at[:, 1].set(True)
-  x = jnp.where(one, 3.0, NAN)
-  for mask, expected in ((NOTHING, 0), (one, 3)):
-    mean, gradient = jax.value_and_grad(masking.masked_mean)(x, mask)
-    np.testing.assert_array_equal(mean, expected)
-    assert jnp.all(jnp.isfinite(gradient))
-    np.testing.assert_array_equal(masking.masked_variance(x, mask, ddof=1), 0)
-    np.testing.assert_array_equal(Mean.of(x, mask).value, expected)
-  np.testing.assert_array_equal(masking.masked_whiten(x, one, -1), 0.0)
+  one = np.zeros((2, 4), bool)
+  one[:, 1] = True
+  x = jnp.asarray(np.where(one, 3.0, NAN), jnp.float32)
+  # Eagerly, so that a NaN shows; both masks at once.
+  masks = jnp.asarray(np.stack([NOTHING, one]))
+  over = lambda f: jax.vmap(lambda mask: f(x, mask))(masks)
+  mean, gradient = over(jax.value_and_grad(masking.masked_mean))
+  np.testing.assert_array_equal(mean, [0, 3])
+  assert np.all(np.isfinite(gradient))
+  unbiased = lambda *args: masking.masked_variance(*args, ddof=1)
+  np.testing.assert_array_equal(over(unbiased), 0)
+  np.testing.assert_array_equal(over(lambda *a: Mean.of(*a).value), [0, 3])
+  white = masking.masked_whiten(x, jnp.asarray(one), -1)
+  np.testing.assert_array_equal(white, 0.0)
 
 
 def test_no_rounding_residue_where_all_entries_are_equal():
@@ -215,19 +228,21 @@ def test_no_rounding_residue_where_all_entries_are_equal():
 
 
 def test_variance_keeps_its_digits_far_from_zero():
-  x = 4096 + jnp.arange(64, dtype=jnp.float32) / 64
-  expected = np.var(np.asarray(x, np.float64))
-  np.testing.assert_allclose(masking.masked_variance(x), expected, rtol=1e-5)
+  x = 4096 + np.arange(64) / 64
+  variance = jax.jit(masking.masked_variance)(jnp.asarray(x, jnp.float32))
+  np.testing.assert_allclose(variance, np.var(x), rtol=1e-5)
 
 
 def test_bfloat16_accumulates_in_float32():
-  x = jnp.arange(512, dtype=jnp.bfloat16)
+  x = jnp.asarray(np.arange(512), jnp.bfloat16)
   reference = np.asarray(x, np.float64)
+  three = lambda x: (
+      masking.masked_mean(x), masking.masked_variance(x), Mean.of(x).total
+  )
   for dtype_rule in ("standard", "strict"):
     with jax.numpy_dtype_promotion(dtype_rule):
-      mean = masking.masked_mean(x)
-      variance = masking.masked_variance(x)
-      assert Mean.of(x).total.dtype == mean.dtype == jnp.float32
+      mean, variance, total = jax.jit(three)(x)
+      assert total.dtype == mean.dtype == jnp.float32
   np.testing.assert_allclose(mean, reference.mean(), rtol=1e-6)
   np.testing.assert_allclose(variance, reference.var(), rtol=1e-5)
 
@@ -245,22 +260,29 @@ def test_float64_stays_float64():
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
 def test_empty_arrays_reduce_to_zero(shape):
-  x = jnp.zeros(shape)
+  x = np.zeros(shape, np.float32)
   for axis in (None, -1):
     for value in compiled(x, None, axis, False).values():
       np.testing.assert_array_equal(value, 0)
-  assert masking.masked_whiten(x, None, -1).shape == shape
+  whitened = jax.jit(lambda x: masking.masked_whiten(x, None, -1))(x)
+  assert whitened.shape == shape
 
 
 def test_means_of_any_split_merge_to_the_whole():
   """Pain 1 (TRL #3231, #7206): 100 tokens at 2.0 and 900 at 0.5 gave 1.25."""
-  merged = Mean.of(jnp.full(100, 2.0)).merge(Mean.of(jnp.full(900, 0.5)))
+
+  @jax.jit
+  def split(x, mask, cut):
+    rows = jnp.arange(x.size)
+    parts = [Mean.of(x, mask & side) for side in (rows < cut, rows >= cut)]
+    return parts[0].merge(parts[1])
+
+  x = np.where(np.arange(1000) < 100, 2.0, 0.5).astype(np.float32)
+  merged = split(x, np.ones(1000, bool), 100)
   np.testing.assert_allclose(merged.value, 0.65, rtol=1e-6)
-  flat, mask = X.ravel(), MASK.ravel()
-  whole = Mean.of(flat, mask)
+  flat, mask = np.ravel(X), np.ravel(MASK)
   for cut in (0, 3, 8):
-    parts = [Mean.of(flat[s], mask[s]) for s in (slice(cut), slice(cut, 8))]
-    assert parts[0].merge(parts[1]) == whole
+    assert split(flat, mask, cut) == (17, 4)
 
 
 def test_mean_scale_takes_numbers_and_traced_scalars():
@@ -292,8 +314,8 @@ def test_mean_names_a_mask_of_another_shape(no_jaxtyping):
 
 
 def test_last_valid_by_hand():
-  mask = jnp.array([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1]], bool)
-  np.testing.assert_array_equal(
-      masking.last_valid(mask), [[0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
-  )
-  assert masking.last_valid(jnp.ones((2, 0), bool)).shape == (2, 0)
+  mask = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1]], bool)
+  expected = [[0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+  np.testing.assert_array_equal(jax.jit(masking.last_valid)(mask), expected)
+  empty = jax.jit(masking.last_valid)(np.ones((2, 0), bool))
+  assert empty.shape == (2, 0)

@@ -43,7 +43,7 @@ def test_unpacking_is_the_inverse_where_something_stood():
     packed = jnp.where(plan.mask, packed, jnp.nan)
     return packing.unpack(plan, packed, 7), plan.placed
 
-  for lanes in (2, 3, 6):
+  for lanes in (2, 6):
     back, placed = there_and_back(lengths, poisoned, lanes)
     expected = np.where(here & np.asarray(placed)[..., None], x, 0.0)
     np.testing.assert_array_equal(back, expected)

@@ -5,27 +5,33 @@ import pytest
 
 from rewardjax.data import curricula
 
+ucb_scores = jax.jit(curricula.ucb_scores)
+ucb_update = jax.jit(curricula.ucb_update)
+ucb_weights = jax.jit(curricula.ucb_weights)
+
 
 def state_of(means, counts, window=300):
-  recent = jnp.broadcast_to(jnp.array(means)[:, None], (len(means), window))
-  return curricula.UcbState(recent, jnp.array(counts, jnp.int32))
+  recent = np.repeat(np.array(means, np.float32)[:, None], window, 1)
+  return curricula.UcbState(
+      jnp.asarray(recent), jnp.asarray(counts, jnp.int32)
+  )
 
 
 def test_scores_and_weights_by_hand():
   state = state_of([0.5, 0.3, 0.3], [100, 100, 10])
   np.testing.assert_allclose(
-      curricula.ucb_scores(state), [0.825542, 0.625542, 1.286441], atol=1e-6
+      ucb_scores(state), [0.825542, 0.625542, 1.286441], atol=1e-6
   )
   np.testing.assert_allclose(
-      curricula.ucb_weights(state), [0.00985, 0.001333, 0.988816], atol=1e-6
+      ucb_weights(state), [0.00985, 0.001333, 0.988816], atol=1e-6
   )
 
 
 def test_equal_states_and_new_sources_are_uniform():
   new = curricula.ucb_init(5)
-  np.testing.assert_allclose(curricula.ucb_weights(new), 0.2, rtol=1e-6)
+  np.testing.assert_allclose(ucb_weights(new), 0.2, rtol=1e-6)
   equal = state_of([0.4] * 4, [7] * 4)
-  np.testing.assert_allclose(curricula.ucb_weights(equal), 0.25, rtol=1e-6)
+  np.testing.assert_allclose(ucb_weights(equal), 0.25, rtol=1e-6)
 
 
 @pytest.mark.parametrize("window", [1, 3, 8])
@@ -33,7 +39,6 @@ def test_ring_buffers_hold_exactly_the_last_samples(window):
   """Against lists, in batches that may hold more than a window."""
   rng = np.random.default_rng(0)
   state = curricula.ucb_init(3, window=window)
-  update = jax.jit(curricula.ucb_update)
   seen = [[], [], []]
   for _ in range(12):
     values = rng.random(10).astype(np.float32)
@@ -43,7 +48,7 @@ def test_ring_buffers_hold_exactly_the_last_samples(window):
       if valid and 0 <= source < 3:
         seen[source].append(value)
     values[~mask] = np.nan
-    state = update(state, *map(jnp.asarray, (values, sources, mask)))
+    state = ucb_update(state, *map(jnp.asarray, (values, sources, mask)))
     np.testing.assert_array_equal(state.counts, [len(x) for x in seen])
     for source, all_seen in enumerate(seen):
       kept = np.asarray(state.recent[source])[: len(all_seen)]
@@ -54,7 +59,7 @@ def test_ring_buffers_hold_exactly_the_last_samples(window):
     )
     expected = [np.mean(x[-window:]) if x else 0 for x in seen] + bonus
     np.testing.assert_allclose(
-        curricula.ucb_scores(state), expected, rtol=1e-5
+        ucb_scores(state), expected, rtol=1e-5
     )
 
 
@@ -62,9 +67,9 @@ def test_state_continues_where_it_was_saved():
   """As arrays through NumPy, like a checkpoint."""
   state = curricula.ucb_init(2, window=4)
   values, sources = jnp.arange(6.0), jnp.array([0, 1, 0, 0, 0, 0])
-  state = curricula.ucb_update(state, values, sources)
+  state = ucb_update(state, values, sources)
   again = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), state)
-  go_on = lambda s: curricula.ucb_update(s, values * 2, sources)
+  go_on = lambda s: ucb_update(s, values * 2, sources)
   jax.tree.map(np.testing.assert_array_equal, go_on(state), go_on(again))
 
 
@@ -78,11 +83,14 @@ def test_sources_are_drawn_by_their_weights():
 
 def test_neglected_sources_come_back():
   """Solved and hopeless sets have no magnitude; the bonus keeps them alive."""
-  state = curricula.ucb_init(3, window=10)
-  for _ in range(200):
+
+  def draw(state, _):
     source = jnp.argmax(curricula.ucb_scores(state))[None]
     value = jnp.array([0.3, 0.0, 0.0])[source]
-    state = curricula.ucb_update(state, value, source)
+    return curricula.ucb_update(state, value, source), None
+
+  run = jax.jit(lambda state: jax.lax.scan(draw, state, length=200)[0])
+  state = run(curricula.ucb_init(3, window=10))
   assert np.all(state.counts > 20) and np.argmax(state.counts) == 0
 
 
@@ -125,11 +133,9 @@ def test_stages_last_as_long_as_they_must_and_no_longer():
 
 def test_stage_weights_are_rows():
   table = jnp.array([[1.0, 0, 0], [1, 3, 0], [0, 0, 0]])
-  weights = curricula.stage_weights(jnp.array(1), table)
-  np.testing.assert_allclose(weights, [0.25, 0.75, 0])
-  np.testing.assert_array_equal(
-      curricula.stage_weights(jnp.array(9), table), 0
-  )
+  weights = jax.jit(curricula.stage_weights)
+  np.testing.assert_allclose(weights(jnp.array(1), table), [0.25, 0.75, 0])
+  np.testing.assert_array_equal(weights(jnp.array(9), table), 0)
 
 
 @pytest.mark.parametrize(

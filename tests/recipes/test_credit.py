@@ -11,28 +11,39 @@ from tests.recipes import batches
 
 
 def _rollouts(mask, truncated=None, log_probs=None) -> Rollouts:
-  mask = jnp.asarray(mask, bool)
-  b, g, t = mask.shape
-  return Rollouts(
-      prompts=jnp.zeros((b, 1), int),
-      prompt_mask=jnp.ones((b, 1), bool),
-      tokens=jnp.zeros(mask.shape, int),
+  mask = np.asarray(mask, bool)
+  b, g, _ = mask.shape
+  if log_probs is None:
+    log_probs = np.zeros(mask.shape, np.float32)
+  rollouts = Rollouts(
+      prompts=np.zeros((b, 1), np.int32),
+      prompt_mask=np.ones((b, 1), bool),
+      tokens=np.zeros(mask.shape, np.int32),
       mask=mask,
-      log_probs=jnp.zeros((b, g, t)) if log_probs is None else log_probs,
-      truncated=jnp.zeros((b, g), bool) if truncated is None else truncated,
+      log_probs=log_probs,
+      truncated=np.zeros((b, g), bool) if truncated is None else truncated,
   )
+  return jax.tree.map(jnp.asarray, rollouts)
 
 
 def _known(values) -> Reward:
-  values = jnp.asarray(values, float)
-  return Reward(values, jnp.ones(values.shape, bool))
+  values = np.asarray(values, np.float32)
+  return Reward(jnp.asarray(values), jnp.asarray(np.ones(values.shape, bool)))
+
+
+def _compiled(function, *args, **options):
+  """Its result for the host, from one program."""
+  return jax.device_get(jax.jit(lambda *x: function(*x, **options))(*args))
 
 
 def test_whitening_of_the_method_table():
   """Lengths 3, 4, 2 with returns 1, 0, 0 on every token."""
   mask = np.arange(4) < np.array([3, 4, 2])[:, None]
-  actual = credit.return_credit(
-      _rollouts(mask[None]), _known([[1.0, 0.0, 0.0]]), whiten=True
+  actual = _compiled(
+      credit.return_credit,
+      _rollouts(mask[None]),
+      _known([[1.0, 0.0, 0.0]]),
+      whiten=True,
   )
   expected = np.where(mask, [[1.333333], [-0.666667], [-0.666667]], 0.0)
   np.testing.assert_allclose(actual.advantages[0], expected, atol=2e-6)
@@ -43,7 +54,8 @@ def test_returns_hold_the_reward_and_what_follows_of_the_penalty():
   log_probs = jnp.array([[[-1.0, -2.0, -3.0, -9.0]]])
   reference = jnp.array([[[-1.5, -2.0, -2.0, 5.0]]])
   rollouts = _rollouts([[[1, 1, 1, 0]]], log_probs=log_probs)
-  actual = credit.return_credit(
+  actual = _compiled(
+      credit.return_credit,
       rollouts,
       _known([[2.0]]),
       reference_log_probs=reference,
@@ -61,7 +73,8 @@ def test_observations_inside_a_sample_take_no_part():
   """Pain 12: miles #1827, pytorch/rl #4404."""
   values = jnp.array([[[0.5, 0.6, 0.7, 0.0], [0.5, 0.6, 99.0, 0.7]]])
   rollouts = _rollouts([[[1, 1, 1, 0], [1, 1, 0, 1]]])
-  actual = credit.gae_credit(
+  actual = _compiled(
+      credit.gae_credit,
       rollouts,
       _known([[1.0, 1.0]]),
       values,
@@ -78,7 +91,8 @@ def test_observations_inside_a_sample_take_no_part():
 
 def test_only_truncated_samples_bootstrap():
   rollouts = _rollouts(np.ones((1, 2, 2)), truncated=jnp.array([[True, False]]))
-  actual = credit.gae_credit(
+  actual = _compiled(
+      credit.gae_credit,
       rollouts,
       _known([[0.0, 0.0]]),
       jnp.zeros((1, 2, 2)),
@@ -95,17 +109,17 @@ def test_returns_are_those_before_whitening():
   options = dict(discount=0.9, decay=0.8)
   args = batches.rollouts(batch), batches.reward(batch)
   values = jnp.asarray(batch.behavior_values, jnp.float32)
-  white = credit.gae_credit(*args, values, **options)
-  plain = credit.gae_credit(*args, values, **options, whiten=False)
+  white = _compiled(credit.gae_credit, *args, values, **options)
+  plain = _compiled(credit.gae_credit, *args, values, **options, whiten=False)
   np.testing.assert_array_equal(white.returns, plain.returns)
   np.testing.assert_allclose(
       plain.returns[batch.counted],
-      (plain.advantages + values)[batch.counted],
+      (plain.advantages + np.asarray(values))[batch.counted],
       rtol=1e-5,
   )
   chosen = white.advantages[batch.counted]
-  np.testing.assert_allclose(jnp.mean(chosen), 0.0, atol=1e-6)
-  np.testing.assert_allclose(jnp.std(chosen, ddof=1), 1.0, rtol=1e-5)
+  np.testing.assert_allclose(np.mean(chosen), 0.0, atol=1e-6)
+  np.testing.assert_allclose(np.std(chosen, ddof=1), 1.0, rtol=1e-5)
 
 
 def test_dead_groups_leave_the_denominator_of_dapo():
@@ -113,16 +127,16 @@ def test_dead_groups_leave_the_denominator_of_dapo():
   rollouts = _rollouts(np.ones((3, 2, 4)))
   outcome = _known([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
   options = dict(max_length=4, buffer=2)
-  log_probs = jnp.zeros((3, 2, 4))
-  loss, _ = recipes.dapo(log_probs, rollouts, outcome, **options)
+  args = jnp.zeros((3, 2, 4)), rollouts, outcome
+  loss, _ = _compiled(recipes.dapo, *args, **options)
   assert loss.weight == 8
   # One sample shorter: its length penalty differs, its outcome does not.
   mask = np.ones((3, 2, 4))
   mask[2, 1, 3] = 0
-  given = credit.dapo_credit(_rollouts(mask), outcome, **options)
-  assert jnp.max(jnp.abs(given.advantages[2])) > 0.5
+  given = _compiled(credit.dapo_credit, _rollouts(mask), outcome, **options)
+  assert np.max(np.abs(given.advantages[2])) > 0.5
   np.testing.assert_array_equal(
-      jnp.any(given.mask, (1, 2)), [True, False, False]
+      np.any(given.mask, (1, 2)), [True, False, False]
   )
 
 
@@ -132,15 +146,14 @@ def test_dapo_shapes_by_length_and_drops_truncated_samples_on_request():
   rollouts = _rollouts(mask[None], truncated)
   outcome = _known([[1.0, 1.0, 0.0]])
   options = dict(max_length=20, buffer=4)
-  given = credit.dapo_credit(rollouts, outcome, **options)
-  expected = group.standardized(jnp.array([1.0, 0.5, -1.0]))
+  given = _compiled(credit.dapo_credit, rollouts, outcome, **options)
+  expected = _compiled(group.standardized, jnp.array([1.0, 0.5, -1.0]))
   np.testing.assert_allclose(given.advantages[0, :, 0], expected, rtol=1e-6)
-  dropped = credit.dapo_credit(
-      rollouts, outcome, **options, drop_truncated=True
-  )
+  options |= dict(drop_truncated=True)
+  dropped = _compiled(credit.dapo_credit, rollouts, outcome, **options)
   np.testing.assert_array_equal(dropped.advantages, given.advantages)
   np.testing.assert_array_equal(
-      jnp.any(dropped.mask[0], -1), [True, True, False]
+      np.any(dropped.mask[0], -1), [True, True, False]
   )
 
 
@@ -148,16 +161,18 @@ def test_dapo_after_refilling_sees_only_live_groups():
   """A buffer with one slot left dead: its tokens count nowhere."""
   buffer = (_rollouts(np.ones((3, 2, 4))), _known([[1, 0], [1, 1], [0, 0]]))
   fresh = (_rollouts(np.ones((2, 2, 4))), _known([[1, 1], [0, 1]]))
-  live = group.informative(*buffer[1])
-  filled = dynamic_sampling.fill_groups(
-      buffer, live, fresh, group.informative(*fresh[1])
-  )
+
+  def refill(buffer, fresh):
+    live = [group.informative(*x[1]) for x in (buffer, fresh)]
+    filled = dynamic_sampling.fill_groups(buffer, live[0], fresh, live[1])
+    log_probs = jnp.zeros((3, 2, 4))
+    loss, _ = recipes.dapo(log_probs, *filled.groups, max_length=9, buffer=2)
+    return filled, loss
+
+  filled, loss = _compiled(refill, buffer, fresh)
   assert filled.num_dead == 1
-  rollouts, reward = filled.groups
+  _, reward = filled.groups
   np.testing.assert_array_equal(reward.value, [[1, 0], [0, 1], [0, 0]])
-  loss, _ = recipes.dapo(
-      jnp.zeros((3, 2, 4)), rollouts, reward, max_length=9, buffer=2
-  )
   assert loss.weight == 16
 
 

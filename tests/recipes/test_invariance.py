@@ -133,7 +133,7 @@ def test_off_policy_weights_multiply_advantages(name):
       return jax.grad(lambda x: loss(x)[0].total)(log_probs)
 
     times = jnp.stack([weights, jnp.ones_like(weights)])
-    slopes = jax.vmap(slope)(given.advantages * times)
+    slopes = jax.vmap(slope)(given.advantages[None] * times)
     return batches.take(weights, rows), slopes
 
   weights, (weighted, plain) = jax.device_get(slopes(jnp.asarray(sampler)))

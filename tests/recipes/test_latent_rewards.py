@@ -16,8 +16,14 @@ def softmax(x):
   return x / x.sum(-1, keepdims=True)
 
 
-CHOSEN = jax.random.normal(jax.random.key(0), (5, 9)).at[4].set(NAN)
-REJECTED = jax.random.normal(jax.random.key(1), (5, 9)).at[4].set(NAN)
+def draw(seed, shape, poisoned=0):
+  """Normal draws; the last rows are NaN."""
+  x = np.random.default_rng(seed).normal(size=shape)
+  x[shape[0] - poisoned :] = np.nan
+  return jnp.asarray(x, jnp.float32)
+
+
+CHOSEN, REJECTED = (draw(seed, (5, 9), 1) for seed in range(2))
 ROWS = jnp.arange(5) < 4
 
 
@@ -31,32 +37,35 @@ def test_oprm_mixes_pairs_with_and_without_levels():
   # Labelled good over bad; labelled normal twice; unlabelled; contradictory.
   levels = (jnp.array([2, 1, 0, 0, 0]), jnp.array([0, 1, 2, 1, 0]))
   labelled = jnp.array([True, True, False, True, True])
-  loss, metrics = latent_rewards.oprm(
-      CHOSEN, REJECTED, levels, labelled, ROWS, mode="block"
-  )
+
+  def flooded(chosen):
+    args = (chosen, REJECTED, levels, labelled, ROWS)
+    return latent_rewards.oprm(*args, mode="flood")[0].value
+
+  def blocked(chosen):
+    args = (chosen, REJECTED, levels, labelled, ROWS)
+    loss, metrics = latent_rewards.oprm(*args, mode="block")
+    return loss.value, metrics["contradictory"].value
+
+  (loss, contradictory), flood, slope = jax.jit(
+      lambda x: (blocked(x), *jax.value_and_grad(flooded)(x))
+  )(CHOSEN)
   expected = [
       mass(0, lambda i, j: i >= 6 and j <= 2),
       mass(1, lambda i, j: 3 <= j < i <= 5),
       mass(2, lambda i, j: i > j),
   ]
-  np.testing.assert_allclose(loss.value, np.mean(expected), rtol=1e-5)
-  assert float(metrics["contradictory"].value) == 0.25
-  flood, _ = latent_rewards.oprm(
-      CHOSEN, REJECTED, levels, labelled, ROWS, mode="flood"
-  )
+  np.testing.assert_allclose(loss, np.mean(expected), rtol=1e-5)
+  assert contradictory == 0.25
   expected[0] = mass(0, lambda i, j: i > j)
-  np.testing.assert_allclose(flood.value, np.mean(expected), rtol=1e-5)
-  slope = jax.grad(
-      lambda c: latent_rewards.oprm(c, REJECTED, levels, labelled, ROWS)[
-          0
-      ].value
-  )(CHOSEN)
+  np.testing.assert_allclose(flood, np.mean(expected), rtol=1e-5)
   assert np.all(np.isfinite(slope))
   np.testing.assert_array_equal(slope[3:], 0)
 
 
 def test_oprm_without_levels_is_the_plain_preference():
-  loss, _ = latent_rewards.oprm(CHOSEN, REJECTED, mask=ROWS)
+  plain = lambda *args: latent_rewards.oprm(*args, mask=ROWS)[0]
+  loss = jax.jit(plain)(CHOSEN, REJECTED)
   expected = [mass(row, lambda i, j: i > j) for row in range(4)]
   np.testing.assert_allclose(loss.value, np.mean(expected), rtol=1e-5)
 
@@ -165,15 +174,16 @@ def density(outputs, y):
 
 
 def test_optdist_is_the_drawn_expert_and_the_gate():
-  outputs = jax.random.normal(jax.random.key(2), (3, 2, 3)).at[2].set(NAN)
+  outputs = draw(2, (3, 2, 3), 1)
   # Gates so sure that the draw is known; the best expert is found by hand.
   gate = jnp.array([[50.0, -50.0], [-50.0, 50.0], [NAN, NAN]])
   y, mask = jnp.array([0.0, 3.0, NAN]), jnp.array([True, True, False])
-  loss, metrics = latent_rewards.optdist(
-      jax.random.key(3), outputs, gate, y, mask, focus=0.0, soft_weight=0.0
+  call = lambda *args: latent_rewards.optdist(
+      *args, focus=0.0, soft_weight=0.0
   )
-  table = [[density(np.asarray(o), t) for o in row]
-           for row, t in zip(outputs[:2], (0.0, 3.0))]
+  loss, metrics = jax.jit(call)(jax.random.key(3), outputs, gate, y, mask)
+  table = [[density(o, t) for o in row]
+           for row, t in zip(np.asarray(outputs[:2]), (0.0, 3.0))]
   best = np.argmin(table, -1)
   wrong = 100.0 * (best != [0, 1])  # cross-entropy of a gate that is sure
   expected = np.mean([table[0][0], table[1][1]] + wrong)
@@ -182,14 +192,16 @@ def test_optdist_is_the_drawn_expert_and_the_gate():
 
 
 def test_optdist_with_one_expert_is_the_plain_likelihood():
-  outputs = jax.random.normal(jax.random.key(2), (4, 1, 3))
+  outputs = draw(2, (4, 1, 3))
   y = jnp.array([0.0, 3.0, 0.0, 0.2])
   run = lambda o: latent_rewards.optdist(
       jax.random.key(3), o, jnp.zeros((4, 1)), y
   )[0].value
-  expected = [density(np.asarray(o[0]), float(t)) for o, t in zip(outputs, y)]
-  np.testing.assert_allclose(run(outputs), np.mean(expected), rtol=1e-5)
-  assert np.all(np.isfinite(jax.grad(run)(outputs)))
+  value, slope = jax.jit(jax.value_and_grad(run))(outputs)
+  pairs = zip(np.asarray(outputs), np.asarray(y, np.float64))
+  expected = [density(o[0], t) for o, t in pairs]
+  np.testing.assert_allclose(value, np.mean(expected), rtol=1e-5)
+  assert np.all(np.isfinite(slope))
 
 
 def test_errors_name_the_argument():

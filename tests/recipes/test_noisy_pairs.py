@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,15 +18,24 @@ def logistic(x):
   return np.log1p(np.exp(-np.asarray(x, np.float64)))
 
 
+@functools.partial(jax.jit, static_argnames="keep")
+def crm(first, second, mask=None, *, keep):
+  """Loss, metrics and the slopes of the total."""
+
+  def total(first, second):
+    loss, metrics = noisy_pairs.crm(first, second, mask, keep=keep)
+    return loss.total, (loss, metrics)
+
+  slopes, out = jax.grad(total, (0, 1), has_aux=True)(first, second)
+  return *out, slopes
+
+
 def test_crm_learns_from_what_the_peer_finds_easy():
   # Half of four: the second model finds pairs 1 and 4 easy, the first 0 and 2.
-  loss, metrics = noisy_pairs.crm(FIRST, SECOND, MASK, keep=0.5)
+  loss, metrics, slope = crm(FIRST, SECOND, MASK, keep=0.5)
   expected = logistic(FIRST)[[1, 4]].sum() + logistic(SECOND)[[0, 2]].sum()
   np.testing.assert_allclose(loss.value, expected / 2, rtol=1e-6)
   assert float(metrics["overlap"].value) == 0
-  slope = jax.grad(
-      lambda a, b: noisy_pairs.crm(a, b, MASK, keep=0.5)[0].total, (0, 1)
-  )(FIRST, SECOND)
   for found, x, kept in zip(slope, (FIRST, SECOND), ([1, 4], [0, 2])):
     want = np.zeros(5)
     want[kept] = -1 / (1 + np.exp(np.asarray(x, np.float64)[kept]))
@@ -32,7 +43,7 @@ def test_crm_learns_from_what_the_peer_finds_easy():
 
 
 def test_crm_of_everything_is_two_plain_models():
-  loss, metrics = noisy_pairs.crm(FIRST, SECOND, MASK, keep=1.0)
+  loss, metrics, _ = crm(FIRST, SECOND, MASK, keep=1.0)
   rows = np.asarray(MASK)
   expected = logistic(FIRST)[rows].mean() + logistic(SECOND)[rows].mean()
   np.testing.assert_allclose(loss.value, expected, rtol=1e-6)
@@ -40,7 +51,7 @@ def test_crm_of_everything_is_two_plain_models():
 
 
 def test_identical_models_select_for_themselves():
-  loss, metrics = noisy_pairs.crm(FIRST, FIRST, MASK, keep=0.5)
+  loss, metrics, _ = crm(FIRST, FIRST, MASK, keep=0.5)
   expected = logistic(FIRST)[[0, 2]].mean()
   np.testing.assert_allclose(loss.value, 2 * expected, rtol=1e-6)
   assert float(metrics["overlap"].value) == 1
@@ -48,7 +59,7 @@ def test_identical_models_select_for_themselves():
 
 @pytest.mark.parametrize("keep, kept", [(0.5, 3), (0.7, 4), (0.01, 0)])
 def test_the_number_kept_is_exact_with_ties(keep, kept):
-  loss, _ = noisy_pairs.crm(jnp.zeros(7), jnp.zeros(7), keep=keep)
+  loss, *_ = crm(jnp.zeros(7), jnp.zeros(7), keep=keep)
   assert float(loss.weight) == kept
 
 
@@ -71,44 +82,59 @@ def test_secrets_rm_by_hand():
 
 
 def test_secrets_rm_without_shares_is_bradley_terry_plus_contrast():
-  plain, _ = noisy_pairs.secrets_rm(FIRST, STRENGTH, MASK)
-  expected = logistic(FIRST)[np.asarray(MASK)].mean()
-  np.testing.assert_allclose(plain.value, expected, rtol=1e-6)
   views = (jnp.eye(5), jnp.eye(5))
-  both, _ = noisy_pairs.secrets_rm(
-      FIRST, STRENGTH, MASK, views=views, contrast=0.5, temperature=1.0
-  )
+
+  @jax.jit
+  def losses(views):
+    args = FIRST, STRENGTH, MASK
+    plain, _ = noisy_pairs.secrets_rm(*args)
+    both, _ = noisy_pairs.secrets_rm(
+        *args, views=views, contrast=0.5, temperature=1.0
+    )
+    sharp, _ = noisy_pairs.secrets_rm(*args, views=views, temperature=0.01)
+    return plain.value, both.value, sharp.value
+
+  plain, both, sharp = losses(views)
+  expected = logistic(FIRST)[np.asarray(MASK)].mean()
+  np.testing.assert_allclose(plain, expected, rtol=1e-6)
   apart = -1 + np.log(np.e + 3)  # of four real rows
-  np.testing.assert_allclose(both.value, expected + 0.5 * apart, rtol=1e-6)
-  sharp, _ = noisy_pairs.secrets_rm(
-      FIRST, STRENGTH, MASK, views=views, temperature=0.01
-  )
-  np.testing.assert_allclose(sharp.value, expected, rtol=1e-6)
+  np.testing.assert_allclose(both, expected + 0.5 * apart, rtol=1e-6)
+  np.testing.assert_allclose(sharp, expected, rtol=1e-6)
 
 
 def linear():
-  x = jax.random.normal(jax.random.key(0), (6, 3))
-  answers = jax.random.normal(jax.random.key(1), (4, 5, 3))
+  random = np.random.default_rng(0)
+  draw = lambda *shape: jnp.asarray(random.normal(size=shape), jnp.float32)
+  x, answers = draw(6, 3), draw(4, 5, 3)
   loss = lambda p: jnp.mean(jax.nn.softplus(-x @ p))
   return loss, (lambda p: answers @ p), jnp.array([0.3, -0.2, 0.5])
 
 
 def test_meta_gradient_is_taken_at_the_moved_point():
   loss, rewards, p = linear()
-  apart = lambda p: float(jnp.mean(spread.meta_difference(rewards(p))))
-  step = 0.7
+  apart = jax.jit(
+      jax.vmap(lambda p: jnp.mean(spread.meta_difference(rewards(p))))
+  )
+  slope = jax.jit(jax.grad(loss))
+  step, p = 0.7, np.asarray(p)
   eye = 1e-3 * np.eye(3, dtype=np.float32)
-  rise = np.array([(apart(p + h) - apart(p - h)) / 2e-3 for h in eye])
-  moved = p + step * rise
-  assert apart(moved) > apart(p)
-  actual = noisy_pairs.meta_rm_gradient(loss, rewards, p, step_size=step)
-  np.testing.assert_allclose(actual, jax.grad(loss)(moved), atol=1e-4)
-  assert np.max(np.abs(actual - jax.grad(loss)(p))) > 1e-3
+  ends = np.asarray(apart(np.concatenate([p + eye, p - eye])))
+  moved = p + step * (ends[:3] - ends[3:]) / 2e-3
+  assert np.diff(apart(np.stack([p, moved]))) > 0
+  meta = lambda p: noisy_pairs.meta_rm_gradient(
+      loss, rewards, p, step_size=step
+  )
+  actual = jax.jit(meta)(p)
+  np.testing.assert_allclose(actual, slope(moved), atol=1e-4)
+  assert np.max(np.abs(np.subtract(actual, slope(p)))) > 1e-3
 
 
 def test_meta_gradient_without_a_step_is_plain():
   loss, rewards, p = linear()
-  actual = noisy_pairs.meta_rm_gradient(loss, rewards, p, step_size=0.0)
-  np.testing.assert_array_equal(actual, jax.grad(loss)(p))
+  both = lambda p: (
+      noisy_pairs.meta_rm_gradient(loss, rewards, p, step_size=0.0),
+      jax.grad(loss)(p),
+  )
+  np.testing.assert_array_equal(*jax.jit(both)(p))
   with pytest.raises(ValueError, match="step_size must be"):
     noisy_pairs.meta_rm_gradient(loss, rewards, p, step_size=-1.0)

@@ -40,14 +40,14 @@ def test_group_credit_by_hand():
 
 
 def test_observations_change_no_gradient():
-  key = jax.random.key(0)
-  log_probs = -jax.random.uniform(key, MASK.shape)
-  rollouts = Rollouts(
-      jnp.zeros((1, 1), int), jnp.ones((1, 1), bool),
-      jnp.zeros(MASK.shape, int), MASK, log_probs, jnp.zeros((1, 2), bool),
-  )
+  log_probs = -np.random.default_rng(0).random(MASK.shape)
 
-  def slope(log_probs, rollouts, values):
+  def slope(log_probs, values):
+    rollouts = Rollouts(
+        jnp.zeros((1, 1), int), jnp.ones((1, 1), bool),
+        jnp.zeros(MASK.shape, int), MASK, log_probs, jnp.zeros((1, 2), bool),
+    )
+
     def loss(log_probs):
       total = 0.0
       for credit in (
@@ -64,14 +64,17 @@ def test_observations_change_no_gradient():
 
     return jax.grad(loss)(log_probs)
 
-  before = slope(log_probs, rollouts, jnp.where(MASK, VALUES, 0))
-  assert np.any(before != 0)
-  for poison in (7.0, jnp.nan):
-    other = jnp.where(MASK, log_probs, poison)
-    poisoned = rollouts._replace(log_probs=other)
-    values = jnp.where(MASK, VALUES, poison)
-    np.testing.assert_array_equal(slope(other, poisoned, values), before)
-  np.testing.assert_array_equal(before[~MASK], 0.0)
+  # Eagerly, so that a NaN shows; all at once.
+  mask = np.asarray(MASK)
+  rows = lambda x: jnp.asarray(
+      np.stack([np.where(mask, x, poison) for poison in (0, 7, np.nan)]),
+      jnp.float32,
+  )
+  slopes = np.asarray(jax.vmap(slope)(rows(log_probs), rows(VALUES)))
+  assert np.any(slopes[0] != 0)
+  for poisoned in slopes[1:]:
+    np.testing.assert_array_equal(poisoned, slopes[0])
+  np.testing.assert_array_equal(slopes[0][~mask], 0.0)
 
 
 def test_early_rewards_are_paid_on_their_turns_and_the_rest_at_the_end():

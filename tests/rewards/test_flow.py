@@ -20,18 +20,26 @@ def best_velocity(x, mean, time):
 def test_deviation_grows_with_the_distance_as_the_closed_form_says():
   time, size, draws = 0.8, 4, 40_000
   mean = jnp.array([0.5, -1.0, 0.0, 2.0])
-  noise = jax.random.normal(KEY, (draws, size))
   expected = {0: 1.3841, 1: 1.4057, 2: 1.4706, 4: 1.7301}
-  for distance, number in expected.items():
-    hidden = mean + jnp.array([distance, 0.0, 0.0, 0.0])
-    hidden = jnp.broadcast_to(hidden, noise.shape)
-    x, target = flow.noisy_states(hidden, noise, jnp.full(draws, time))
-    velocity, c = best_velocity(x, mean[None], time)
-    closed = (c * time - 1) ** 2 * distance**2 / size
-    closed += (1 + c * (1 - time)) ** 2
-    np.testing.assert_allclose(closed, number, atol=5e-5)
-    found = flow.velocity_deviation(velocity, target)
-    np.testing.assert_allclose(np.mean(found), closed, atol=0.03)
+
+  @jax.jit
+  def deviations(distances):
+    noise = jax.random.normal(KEY, (draws, size))
+
+    def mean_deviation(distance):
+      hidden = jnp.broadcast_to(mean.at[0].add(distance), noise.shape)
+      x, target = flow.noisy_states(hidden, noise, jnp.full(draws, time))
+      velocity, _ = best_velocity(x, mean[None], time)
+      return jnp.mean(flow.velocity_deviation(velocity, target))
+
+    return jax.vmap(mean_deviation)(distances)
+
+  distances = np.array(list(expected), np.float32)
+  _, c = best_velocity(0.0, 0.0, time)
+  closed = (c * time - 1) ** 2 * distances**2 / size
+  closed += (1 + c * (1 - time)) ** 2
+  np.testing.assert_allclose(closed, list(expected.values()), atol=5e-5)
+  np.testing.assert_allclose(deviations(distances), closed, atol=0.03)
   np.testing.assert_allclose(c, 0.882353, atol=1e-6)
 
 
@@ -100,45 +108,45 @@ def test_a_trained_net_tells_typical_states_from_others():
 
   net = VelocityNet(width=16, depth=1, frequencies=2)
   layer = jnp.zeros(64, int)
-  params = net.init(KEY, *[jnp.zeros((64, 2))] * 1, jnp.zeros(64),
-                    jnp.zeros((64, 2)), layer)
-  assert np.all(
-      net.apply(params, jnp.ones((64, 2)), jnp.ones(64), jnp.ones((64, 2)),
-                layer) == 0
-  )
   optimizer = optax.adam(3e-2)
+
+  def deviation(params, hidden, noise, time):
+    x, target = flow.noisy_states(hidden, noise, time)
+    guess = net.apply(params, x, time, jnp.zeros_like(x), layer)
+    return jnp.mean(flow.velocity_deviation(guess, target))
 
   def loss(params, key):
     keys = jax.random.split(key, 3)
     hidden = 2 + 0.1 * jax.random.normal(keys[0], (64, 2))
     noise = jax.random.normal(keys[1], hidden.shape)
-    time = jax.random.uniform(keys[2], (64,))
-    x, target = flow.noisy_states(hidden, noise, time)
-    guess = net.apply(params, x, time, jnp.zeros_like(x), layer)
-    return jnp.mean(flow.velocity_deviation(guess, target))
+    return deviation(params, hidden, noise, jax.random.uniform(keys[2], (64,)))
 
   def step(carry, key):
     params, state = carry
-    slope = jax.grad(loss)(params, key)
+    value, slope = jax.value_and_grad(loss)(params, key)
     updates, state = optimizer.update(slope, state)
-    return (optax.apply_updates(params, updates), state), None
+    return (optax.apply_updates(params, updates), state), value
 
-  start = loss(params, KEY)
-  keys = jax.random.split(KEY, 150)
-  (params, _), _ = jax.jit(lambda c: jax.lax.scan(step, c, keys))(
-      (params, optimizer.init(params))
-  )
-  assert loss(params, KEY) < 0.5 * start
+  @jax.jit
+  def train(key):
+    rows, ones = jnp.ones((64, 2)), jnp.ones(64)
+    params = net.init(key, rows, ones, rows, layer)
+    untrained = net.apply(params, rows, ones, rows, layer)
+    # The loss of the first draws, before and after.
+    keys = jnp.append(jax.random.split(key, 150), key)
+    keys = jnp.concatenate([key[None], keys])
+    carry = params, optimizer.init(params)
+    (params, _), losses = jax.lax.scan(step, carry, keys)
+    noise = jax.random.normal(key, (64, 2))
+    score = lambda value: deviation(
+        params, jnp.full((64, 2), value), noise, jnp.full(64, 0.8)
+    )
+    return untrained, losses, jax.vmap(score)(jnp.array([-1.0, 2.0]))
 
-  def score(value):
-    noise = jax.random.normal(KEY, (64, 2))
-    time = jnp.full(64, 0.8)
-    hidden = jnp.full((64, 2), value)
-    x, target = flow.noisy_states(hidden, noise, time)
-    guess = net.apply(params, x, time, jnp.zeros_like(x), layer)
-    return jnp.mean(flow.velocity_deviation(guess, target))
-
-  assert score(-1.0) > 2 * score(2.0)
+  untrained, losses, (off, on) = jax.device_get(train(KEY))
+  np.testing.assert_array_equal(untrained, 0.0)
+  assert losses[-1] < 0.5 * losses[0]
+  assert off > 2 * on
 
 
 def test_errors_name_the_argument(no_jaxtyping):

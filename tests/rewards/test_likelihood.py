@@ -91,7 +91,8 @@ def test_the_bound_grows_with_the_group():
   for k in (1, 2, 3, 4):
     chosen = np.array(np.meshgrid(*[range(3)] * k)).reshape(k, -1).T
     weights = np.prod(chances[chosen], -1)
-    bound = likelihood.jensen_bound(jnp.log(values)[chosen])
+    logs = np.log(values)[chosen].astype(np.float32)
+    bound = jax.jit(likelihood.jensen_bound)(logs)
     bounds.append(float(weights @ np.asarray(bound)))
   np.testing.assert_allclose(bounds[0], chances @ np.log(values), rtol=1e-5)
   assert bounds[0] < bounds[1] < bounds[2] < bounds[3]
@@ -110,10 +111,11 @@ def test_gradient_of_the_bound_is_the_share_of_each_sample():
 
 @variants.every
 def test_what_each_sample_adds_to_the_bound(variant):
-  x = jnp.log(jnp.array([[0.5, 0.1, 0.3], [0.2, 0.4, 0.9], [0.2, 0.4, 0.9],
-                         [0.1, 0.2, 0.3]]))  # fmt: skip
-  mask = jnp.arange(3)[None] < jnp.array([3, 2, 1, 0])[:, None]
-  actual = variant(likelihood.jensen_gains)(jnp.where(mask, x, NAN), mask)
+  x = np.log([[0.5, 0.1, 0.3], [0.2, 0.4, 0.9], [0.2, 0.4, 0.9],
+              [0.1, 0.2, 0.3]])  # fmt: skip
+  mask = np.arange(3)[None] < np.array([3, 2, 1, 0])[:, None]
+  x = jnp.asarray(np.where(mask, x, NAN), jnp.float32)
+  actual = variant(likelihood.jensen_gains)(x, jnp.asarray(mask))
   log = math.log
   np.testing.assert_allclose(
       actual,
@@ -131,13 +133,15 @@ def test_gains_are_an_unbiased_score_term_of_the_bound():
   """All 27 draws of three of three reasonings; likelihoods held."""
   chances, values = np.array([0.5, 0.3, 0.2]), np.array([0.9, 0.1, 0.4])
   expected, actual = np.zeros(3), np.zeros(3)
-  for drawn in itertools.product(range(3), repeat=3):
-    chance = np.prod(chances[list(drawn)])
-    scores = np.eye(3)[list(drawn)] - chances  # of the logits
-    bound = math.log(np.mean(values[list(drawn)]))
-    gains = likelihood.jensen_gains(jnp.log(jnp.array(values[list(drawn)])))
+  drawn = np.array(list(itertools.product(range(3), repeat=3)))
+  logs = np.log(values[drawn]).astype(np.float32)
+  gains = np.asarray(jax.jit(likelihood.jensen_gains)(logs), np.float64)
+  for row, own in zip(drawn, gains):
+    chance = np.prod(chances[row])
+    scores = np.eye(3)[row] - chances  # of the logits
+    bound = math.log(np.mean(values[row]))
     expected += chance * bound * scores.sum(axis=0)
-    actual += chance * (np.asarray(gains)[:, None] * scores).sum(axis=0)
+    actual += chance * (own[:, None] * scores).sum(axis=0)
   np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 

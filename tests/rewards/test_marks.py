@@ -34,7 +34,8 @@ MASK = jnp.array(
 
 
 def text(tokens, mask):
-  return [row[keep].tolist() for row, keep in zip(tokens, mask)]
+  rows = zip(np.asarray(tokens), np.asarray(mask))
+  return [row[keep].tolist() for row, keep in rows]
 
 
 @variants.every
@@ -106,11 +107,16 @@ def test_step_ids_need_steps():
 
 @variants.every
 def test_append_answers_behind_the_working(variant):
-  answers = jnp.broadcast_to(jnp.array([6, 9, 4]), (6, 3))
-  answer_mask = jnp.broadcast_to(jnp.array([True, True, False]), (6, 3))
-  parts = marks.split(TOKENS, MASK, mark=MARK, stop_tokens=STOP)
-  call = lambda *rows: marks.append_answers(*rows, mark=MARK)
-  done = variant(call)(TOKENS, parts.working, answers, answer_mask)
+  answers = jnp.array([[6, 9, 4]] * 6)
+  answer_mask = jnp.array([[True, True, False]] * 6)
+
+  def call(tokens, mask, answers, answer_mask):
+    working = marks.split(tokens, mask, mark=MARK, stop_tokens=STOP).working
+    return marks.append_answers(
+        tokens, working, answers, answer_mask, mark=MARK
+    )
+
+  done = variant(call)(TOKENS, MASK, answers, answer_mask)
   expected = [
       [1, 2, 7, 8, 6, 9],
       [7, 8, 4, 7, 8, 6, 9],
@@ -122,18 +128,19 @@ def test_append_answers_behind_the_working(variant):
   assert text(done.tokens, done.mask) == expected
   assert done.tokens.shape == (6, 7 + 2 + 3)
   # Padding stands behind the rest, and the answer where it is said to.
-  assert jnp.all(done.mask[:, :-1] >= done.mask[:, 1:])
+  kept = np.asarray(done.mask)
+  assert np.all(kept[:, :-1] >= kept[:, 1:])
   np.testing.assert_array_equal(done.start, [len(x) - 2 for x in expected])
 
 
 def test_one_reference_serves_a_group():
-  tokens, working = jnp.ones((2, 3, 4), int), jnp.ones((2, 3, 4), bool)
+  tokens, working = np.ones((2, 3, 4), np.int32), np.ones((2, 3, 4), bool)
   answers = jnp.array([[[5, 9]], [[6, 9]]])
-  done = marks.append_answers(
-      tokens, working, answers, jnp.ones((2, 1, 2), bool), mark=()
-  )
-  assert done.tokens.shape == (2, 3, 6)
-  np.testing.assert_array_equal(done.tokens[:, :, 4], [[5] * 3, [6] * 3])
+  call = lambda *rows: marks.append_answers(*rows, mark=()).tokens
+  rows = (tokens, working, answers, np.ones((2, 1, 2), bool))
+  done = np.asarray(jax.jit(call)(*rows))
+  assert done.shape == (2, 3, 6)
+  np.testing.assert_array_equal(done[:, :, 4], [[5] * 3, [6] * 3])
 
 
 def test_answer_ids_are_equal_where_answers_are():

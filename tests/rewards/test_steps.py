@@ -24,66 +24,66 @@ BY_HAND = {  # of (.9, .5, .8), then of (.2)
 
 
 @variants.every
-@pytest.mark.parametrize("how", BY_HAND)
-def test_by_hand(how, variant):
-  score = variant(steps.aggregate_steps)(CHAINS, MASK, how=how)
-  np.testing.assert_allclose(score, BY_HAND[how], rtol=1e-5)
+def test_by_hand(variant):
+  def every_rule(chains, mask):
+    return [
+        steps.aggregate_steps(chains, mask, how=how) for how in BY_HAND
+    ]
+
+  scores = variant(every_rule)(CHAINS, MASK)
+  np.testing.assert_allclose(scores, list(BY_HAND.values()), rtol=1e-5)
 
 
 def test_every_rule_is_in_the_table():
   assert set(BY_HAND) == set(get_args(steps.Aggregation))
 
 
-@pytest.mark.parametrize("how", BY_HAND)
-def test_a_chain_without_steps_is_one_step_of_a_half(how):
-  none = jnp.zeros((2, 4), bool)
-  empty = steps.aggregate_steps(CHAINS, none, how=how)
-  half = steps.aggregate_steps(jnp.array([0.5]), how=how)
-  np.testing.assert_allclose(empty, [half, half], rtol=1e-6)
-  slope = jax.grad(
-      lambda p: jnp.sum(steps.aggregate_steps(p, none, how=how))
-  )(CHAINS)
-  np.testing.assert_array_equal(slope, 0)
+@jax.jit
+def every_rule(values, mask=None):
+  return {how: steps.aggregate_steps(values, mask, how=how) for how in BY_HAND}
 
 
 @pytest.mark.parametrize("how", BY_HAND)
-def test_certain_steps_stay_finite_and_padding_has_no_gradient(how):
-  p = jnp.array([1.0, 0.0, 1.0, NAN])
-  mask = jnp.array([True, True, True, False])
-  value, slope = jax.value_and_grad(
-      lambda p: steps.aggregate_steps(p, mask, how=how)
-  )(p)
-  assert np.isfinite(value) and np.all(np.isfinite(slope)) and slope[3] == 0
+def test_no_step_is_a_half_and_certain_ones_are_finite(how):
+  """Padding has no gradient; eagerly, so that a NaN shows."""
+  p = jnp.array([[NAN] * 4, [1.0, 0.0, 1.0, NAN]])
+  mask = np.array([[False] * 4, [True] * 3 + [False]])
+
+  def total(p):
+    scores = steps.aggregate_steps(p, jnp.asarray(mask), how=how)
+    return jnp.sum(scores), scores
+
+  (_, scores), slope = jax.value_and_grad(total, has_aux=True)(p)
+  half = every_rule(jnp.array([0.5]))[how]
+  np.testing.assert_allclose(scores[0], half, rtol=1e-6)
+  assert np.isfinite(scores[1]) and np.all(np.isfinite(slope))
+  np.testing.assert_array_equal(np.asarray(slope)[~mask], 0)
 
 
-@pytest.mark.parametrize("how", BY_HAND)
-def test_gradients_against_differences(how):
+def test_gradients_against_differences():
+  p, h = np.array([0.7, 0.45, 0.8]), 1e-6
   with jax.enable_x64(True):
-    p = jnp.array([0.7, 0.45, 0.8])
-    score = lambda p: steps.aggregate_steps(p, how=how)
-    h = 1e-6
-    expected = [
-        (score(p.at[i].add(h)) - score(p.at[i].add(-h))) / (2 * h)
-        for i in range(3)
-    ]
-    np.testing.assert_allclose(jax.grad(score)(p), expected, atol=1e-6)
+    slopes = jax.jit(jax.jacrev(every_rule))(p)
+    shifts = h * np.concatenate([np.eye(3), -np.eye(3)])
+    ends = jax.device_get(every_rule(p + shifts))
+  for how, found in ends.items():
+    expected = (found[:3] - found[3:]) / (2 * h)
+    np.testing.assert_allclose(slopes[how], expected, atol=1e-6)
 
 
 def test_a_product_charges_for_length_and_a_minimum_does_not():
   """P(all of S steps judged right) = .95^S."""
-  expected = {5: 0.7738, 10: 0.5987, 20: 0.3585}
-  for length, score in expected.items():
-    p = jnp.full(length, 0.95)
-    product = steps.aggregate_steps(p, how="prod")
-    np.testing.assert_allclose(product, score, atol=5e-5)
-    np.testing.assert_allclose(steps.aggregate_steps(p, how="min"), 0.95)
+  mask = np.arange(20) < np.array([[5], [10], [20]])
+  found = every_rule(jnp.full(mask.shape, 0.95), jnp.asarray(mask))
+  np.testing.assert_allclose(found["prod"], [0.7738, 0.5987, 0.3585], 2e-4)
+  np.testing.assert_allclose(found["min"], 0.95)
 
 
 def test_order_matters_only_to_the_last():
-  p = jnp.array([0.3, 0.9, 0.6])
-  for how in set(BY_HAND) - {"last"}:
-    a, b = (steps.aggregate_steps(x, how=how) for x in (p, p[::-1]))
-    np.testing.assert_allclose(a, b, rtol=1e-6)
+  p = np.array([[0.3, 0.9, 0.6], [0.6, 0.9, 0.3]], np.float32)
+  for how, (a, b) in jax.device_get(every_rule(jnp.asarray(p))).items():
+    if how != "last":
+      np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
 def test_float64_reference_of_long_chains():
@@ -91,10 +91,10 @@ def test_float64_reference_of_long_chains():
   p = random.uniform(0.01, 0.99, (3, 200))
   logits = np.log(p) - np.log1p(-p)
   expected = 1 / (1 + np.exp(-logits.mean(-1)))
-  actual = steps.aggregate_steps(jnp.array(p), how="mean_logit")
-  np.testing.assert_allclose(actual, expected, rtol=1e-5)
-  actual = steps.aggregate_steps(jnp.array(p), how="geomean")
-  np.testing.assert_allclose(actual, np.exp(np.log(p).mean(-1)), rtol=1e-5)
+  actual = every_rule(jnp.array(p))
+  np.testing.assert_allclose(actual["mean_logit"], expected, rtol=1e-5)
+  geometric = np.exp(np.log(p).mean(-1))
+  np.testing.assert_allclose(actual["geomean"], geometric, rtol=1e-5)
 
 
 # Classes (right, hallucinated, not applicable).
@@ -109,12 +109,14 @@ def test_segment_values_by_hand():
 
 def test_artefact_reward_is_a_sigmoid():
   """Classes (artefact, none) worth (0, 1): shifts of both change nothing."""
-  worth = jnp.array([0.0, 1.0])
-  reward = lambda yes, no: steps.segment_values(jnp.array([yes, no]), worth)
-  assert reward(3.0, 3.0) == 0.5
-  np.testing.assert_allclose(reward(1.0, 3.0), 1 / (1 + np.exp(-2)), rtol=1e-6)
-  np.testing.assert_allclose(reward(1.0, 3.0) + reward(3.0, 1.0), 1, rtol=1e-6)
-  np.testing.assert_allclose(reward(11.0, 13.0), reward(1.0, 3.0), rtol=1e-5)
+  logits = jnp.array([[3.0, 3.0], [1.0, 3.0], [3.0, 1.0], [11.0, 13.0]])
+  same, up, down, shifted = np.asarray(
+      steps.segment_values(logits, jnp.array([0.0, 1.0]))
+  )
+  assert same == 0.5
+  np.testing.assert_allclose(up, 1 / (1 + np.exp(-2)), rtol=1e-6)
+  np.testing.assert_allclose(up + down, 1, rtol=1e-6)
+  np.testing.assert_allclose(shifted, up, rtol=1e-5)
 
 
 def test_names_bad_arguments(no_jaxtyping):
