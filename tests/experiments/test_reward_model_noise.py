@@ -18,6 +18,7 @@ from experiments import (
     reward_model_relabel,
     reward_model_report,
     reward_model_sample,
+    reward_model_stages,
     reward_model_targets,
 )
 from experiments.reward_model import check, from_arrays, from_rows
@@ -229,6 +230,13 @@ def test_peers_leave_out_what_the_other_finds_hard():
   assert [int(x) for x in found.weight] == [2, 2]
   kept = [losses[0, [1, 2]].sum(), losses[1, [0, 1]].sum()]
   np.testing.assert_allclose(found.total, kept, rtol=1e-6)
+
+
+def test_peers_see_the_same_rows_and_only_they():
+  config = config_of(**{"members": 4, "first_member": 2})
+  assert reward_model_stages._orders(config) == [2, 3, 4, 5]
+  config.noise.name = "co_teaching"
+  assert reward_model_stages._orders(config) == [2, 2, 4, 4]
 
 
 def test_margins_of_an_ensemble_become_labels():
