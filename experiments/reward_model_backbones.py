@@ -86,6 +86,7 @@ def make(config, width: int = 0) -> Backbone:
       vocab_size=tokenizer.vocab_size,
       dtype=jnp.dtype(options.dtype),
       remat=options.remat,
+      scan_layers=options.scan_layers,
       **{name: options[name] for name in sizes},
   )
   return of_transformer(model, tokenizer)
@@ -121,7 +122,10 @@ def _pretrained(options, adapters) -> Backbone:
   """Adapters of a pretrained model; all of its parameters at rank 0."""
   path = pretrained.find(options.pretrained)
   model, params = pretrained.load(
-      path, dtype=jnp.dtype(options.dtype), remat=options.remat
+      path,
+      dtype=jnp.dtype(options.dtype),
+      remat=options.remat,
+      scan_layers=options.scan_layers,
   )
   tokenizer = load_tokenizer(path)
   if not adapters.rank:

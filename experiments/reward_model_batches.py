@@ -66,10 +66,12 @@ class Coder(NamedTuple):
     length = len(prompt) + behind
     if self.max_length and length > self.max_length:
       if self.too_long != "cut" or behind > self.max_length:
+        way = "or set too_long='cut' to shorten the prompt"
+        if self.too_long == "cut":
+          way = f"since the completion alone has {behind}"
         raise ValueError(
             f"{place}: prompt and completion have {length} tokens, max_length "
-            f"is {self.max_length}; raise it, or set too_long='cut' to shorten "
-            "the prompt."
+            f"is {self.max_length}; raise it, {way}."
         )
       prompt = prompt[length - self.max_length :]
     ends = np.cumsum([len(prompt), *map(len, pieces)])[1:] - 1

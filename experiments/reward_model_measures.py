@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.reward_model_data import Data
 from experiments.reward_model_losses import COMPARISONS
+from experiments.reward_model_targets import level_of
 from rewardjax.core import statistics
 from rewardjax.diagnostics import agreement, calibration
 from rewardjax.diagnostics.calibration import Reliability
@@ -120,6 +121,8 @@ def _comparisons(model, data: Data) -> Measures:
     index = [i for i, _ in gold]
     truth = np.array([x > 0 for _, x in gold], np.float32)
     overall["accuracy on gold labels"] = share(_right(margin[index], truth))
+  if model.config.loss.levels:
+    overall |= _levels(model, data)
   temperature = model.about.temperature
   measured = jnp.asarray(margin), jnp.asarray(labels)
   for name, t in (("raw", 1.0), ("calibrated", temperature)):
@@ -135,6 +138,25 @@ def _comparisons(model, data: Data) -> Measures:
       _reliability(margin / temperature, right),
       temperature,
   )
+
+
+def _levels(model, data: Data) -> dict[str, Found]:
+  """Of items with a rating: is the mean grade in its level?"""
+  o, names = model.config.loss, ("chosen_rating", "rejected_rating")
+  rated = [
+      (row, x, level)
+      for row in data.rows
+      for x, name in zip(row.items, names)
+      if (level := level_of(o, row, name)) >= 0
+  ]
+  if not rated:
+    return {}
+  rows, items, truth = zip(*rated)
+  users = [row.names.get("user") for row in rows]
+  grades = model.members([row.prompt for row in rows], items, users=users)
+  # Grades count from 1; a level ends half-way between two of them.
+  found = (grades.mean(-1) - 0.5) // (o.grades // o.levels)
+  return {"accuracy of levels": share(found == np.array(truth))}
 
 
 def _right(margin, labels):

@@ -103,6 +103,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
       head_widths=(),  # hidden layers of the reward head
       dtype="float32",  # of activations
       remat=False,
+      scan_layers=False,  # one program for all layers: many compile sooner
   )
   config.lora = dict(rank=8, scale=1.0, match=("query", "value"))  # pretrained
   config.compute_dtype = ""  # "bfloat16": of parameters inside the loss

@@ -14,7 +14,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   config.title = "A reward model on SmolLM2"
   config.slug = "reward_model_smollm2"
   config.model.pretrained = "smollm2"
-  config.model.chat = True
+  config.model.chat = config.model.scan_layers = True
   config.text.max_length, config.text.too_long = 512, "cut"
   config.optimizer.learning_rate = 1e-4
   config.batch_size = config.score_batch = 8

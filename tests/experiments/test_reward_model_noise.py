@@ -1,5 +1,6 @@
 """Wrong labels in `experiments.reward_model`: estimated, avoided, mended."""
 
+import json
 import shutil
 
 import jax
@@ -11,8 +12,13 @@ from configs.reward_model import base, levels
 from experiments import (
     reward_model,
     reward_model_losses,
+    reward_model_measures,
     reward_model_noise,
+    reward_model_rates,
     reward_model_relabel,
+    reward_model_report,
+    reward_model_sample,
+    reward_model_stages,
     reward_model_targets,
 )
 from experiments.reward_model import check, from_arrays, from_rows
@@ -167,11 +173,11 @@ def test_trusted_rows_check_the_labels_of_the_same_pairs():
   rows = [pair(0), pair(1), pair(2), pair(3, says=False)]
   trusted = [pair(0, "x"), pair(1, "x", says=False), pair(3, "x", says=False)]
   data, trusted = (from_rows(x, kind="pairs") for x in (rows, trusted))
-  found = reward_model.reward_model_rates.with_gold(data, trusted)
+  found = reward_model_rates.with_gold(data, trusted)
   assert [row.values.get("gold") for row in found.rows] == [1, -1, None, 1]
   other = from_rows([pair(7)], kind="pairs")
   with pytest.raises(ValueError, match="none of the 1 trusted rows"):
-    reward_model.reward_model_rates.with_gold(data, other)
+    reward_model_rates.with_gold(data, other)
 
 
 # Losses by hand.
@@ -224,6 +230,13 @@ def test_peers_leave_out_what_the_other_finds_hard():
   assert [int(x) for x in found.weight] == [2, 2]
   kept = [losses[0, [1, 2]].sum(), losses[1, [0, 1]].sum()]
   np.testing.assert_allclose(found.total, kept, rtol=1e-6)
+
+
+def test_peers_see_the_same_rows_and_only_they():
+  config = config_of(**{"members": 4, "first_member": 2})
+  assert reward_model_stages._orders(config) == [2, 3, 4, 5]
+  config.noise.name = "co_teaching"
+  assert reward_model_stages._orders(config) == [2, 2, 4, 4]
 
 
 def test_margins_of_an_ensemble_become_labels():
@@ -279,6 +292,65 @@ def test_levels_are_those_of_the_recipe():
   rows[0]["chosen_rating"] = 6
   with pytest.raises(ValueError, match="row 0: field 'chosen_rating' must be"):
     reward_model_targets.targets(config, from_rows(rows, kind="ties"), {})
+
+
+def test_an_item_is_in_the_level_of_its_mean_grade():
+  rows = [pair(0, chosen_rating=5, rejected_rating=1), pair(1),
+          pair(2, chosen_rating=3)]
+  grades = {"a": np.array([[6.4, 6.7]]), "b": np.array([[3.4, 3.4]])}
+
+  class Model:
+    config = levels.get_config("tiny")
+
+    def members(self, prompts, completions, users):
+      del users
+      assert list(prompts) == ["0", "0", "2"]
+      return np.concatenate([grades[x] for x in completions])
+
+  data = from_rows(rows, kind="pairs")
+  found = reward_model_measures._levels(Model(), data)["accuracy of levels"]
+  # Means 6.55 (of 7 to 9), 3.4 (of 1 to 3), and 6.55 again, not of 4 to 6.
+  assert found[0] == pytest.approx(2 / 3) and found.count == 3
+  unrated = reward_model.Data("pairs", data.rows[1:2])
+  assert not reward_model_measures._levels(Model(), unrated)
+
+
+def test_samples_are_rated_and_labelled_by_several():
+  options = config_of().sample
+  options.update(rated=0.5, labels=2, num_prompts=40)
+  options.annotators = dict(ada=0.0, bob=0.0, cleo=0.5)
+  for kind in ("pairs", "ties"):
+    data = reward_model_sample.make(kind, options, 0)
+    assert len(data) == 40 * 4 * 2
+    assert len({reward_model_rates.pair_key(r)[0] for r in data.rows}) == 160
+    share = np.mean(["chosen_rating" in row.values for row in data.rows])
+    assert 0.4 < share < 0.6
+    wrong = lambda row: row.values["gold"] * row.values["outcome"] < 0
+    shares = {
+        name: np.mean([wrong(r) for r in data.rows
+                       if r.names["annotator"] == name])
+        for name in ("ada", "bob", "cleo")
+    }
+    assert shares["ada"] == shares["bob"] == 0
+    assert 0.3 < shares["cleo"] < 0.6
+
+
+def test_what_was_found_out_about_labels_is_in_the_report(tmp_path):
+  model = reward_model.RewardModel(
+      None, None, {}, reward_model.About(
+          "pairs", notes={"Flip rates": {"ada": (0.1, 0.05, 0.2, 40)}}
+      ),
+      history=[{"step": 2, "loss": 1.0, "held_out/loss": 1.0, "best_step": 2.0}]
+  )
+  config = config_of(**{"members": 1})
+  reward_model_report.publish(config, model, tmp_path, show=False)
+  found = json.loads((tmp_path / "measures.json").read_text())["notes"]
+  assert found == {"Flip rates": {
+      "ada": dict(value=0.1, low=0.05, high=0.2, count=40)
+  }}
+  page = (tmp_path / "report.html").read_text()
+  assert "<h2>Flip rates</h2>" in page
+  assert "0.100 [0.050, 0.200] (n=40)" in page
 
 
 # Heads on given features: programs that compile in no time.
