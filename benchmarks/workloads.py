@@ -17,7 +17,7 @@ from rewardjax.training.step import cast_floats
 # Fields of `Transformer`. "smollm2" is SmolLM2-135M, read from its file.
 MODELS = {
     "test": dict(
-        vocab_size=19, width=16, num_layers=2, num_heads=2, mlp_width=24
+        vocab_size=19, width=16, num_layers=1, num_heads=2, mlp_width=24
     ),
     "tiny": dict(
         vocab_size=259, width=128, num_layers=4, num_heads=4, mlp_width=384

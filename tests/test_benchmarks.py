@@ -100,7 +100,9 @@ def test_the_step_prints(capsys):
 def test_operations_are_those_of_the_compiled_products():
   """Against the compiler's count for a model without attention to speak of."""
   batch = workloads.TINY
-  fields = workloads.MODELS["test"] | dict(width=64, mlp_width=512)
+  fields = workloads.MODELS["test"] | dict(
+      width=64, num_layers=2, mlp_width=512
+  )
   model = transformer.Transformer(**fields)
   one = jnp.zeros((1, 2), jnp.int32)
   params = jax.jit(model.init)(jax.random.key(0), one, one == 0)["params"]

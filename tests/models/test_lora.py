@@ -20,9 +20,9 @@ MASK = np.ones(TOKENS.shape, bool)
 
 @functools.cache
 def adapted(scan_layers=False):
-  """A model of two layers, its parameters and new adapters."""
+  """A model of one layer or a stack of two, its parameters and new adapters."""
   model = transformer.Transformer(
-      11, 8, 2, num_heads=2, mlp_width=12, scan_layers=scan_layers
+      11, 8, 1 + scan_layers, num_heads=2, mlp_width=12, scan_layers=scan_layers
   )
 
   @jax.jit

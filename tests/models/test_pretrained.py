@@ -1,5 +1,6 @@
 """Checkpoints of other people against what they compute with them."""
 
+import functools
 import json
 import pathlib
 import weakref
@@ -19,10 +20,14 @@ GOLDENS = pathlib.Path(__file__).parent.parent / "goldens"
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6]
 
 
-def logits_of(model, params, tokens):
-  row = jnp.array([tokens])
+@functools.partial(jax.jit, static_argnums=0)
+def _logits(model, params, row):
   hidden = transformer.features(model, params, row, jnp.ones(row.shape, bool))
-  return transformer.logits(model, params, hidden)[0]
+  return transformer.logits(model, params, hidden)
+
+
+def logits_of(model, params, tokens):
+  return np.asarray(_logits(model, params, np.array([tokens])))[0]
 
 
 def flat(params):

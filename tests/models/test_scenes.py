@@ -5,23 +5,26 @@ import numpy as np
 from rewardjax.models.scenes import SceneEvaluator
 
 NET = SceneEvaluator(8)
-PATHS = jax.random.normal(jax.random.key(0), (2, 4, 3, 2))
+PATHS = jnp.array(np.random.default_rng(0).normal(size=(2, 4, 3, 2)), "f")
 CONTEXT = jnp.array([[1.0], [2.0]])
 MASK = jnp.array([[True, True, False, True], [True, True, True, False]])
 
 
+init, apply = jax.jit(NET.init), jax.jit(NET.apply)
+
+
 def params_of(*args):
-  params = NET.init(jax.random.key(1), *args)
-  noise = lambda p: p + 0.1 * jax.random.normal(jax.random.key(2), p.shape)
-  return jax.tree.map(noise, params)
+  draw = np.random.default_rng(1).normal
+  noise = lambda p: (p + 0.1 * draw(size=p.shape)).astype(p.dtype)
+  return jax.tree.map(noise, jax.device_get(init(jax.random.key(1), *args)))
 
 
 def test_order_matters_only_for_the_ego():
   params = params_of(PATHS)
-  scores = NET.apply(params, PATHS)
-  others = NET.apply(params, PATHS[:, jnp.array([0, 3, 1, 2])])
+  scores = apply(params, PATHS)
+  others = apply(params, PATHS[:, jnp.array([0, 3, 1, 2])])
   np.testing.assert_allclose(others, scores, rtol=1e-5, atol=1e-6)
-  swapped = NET.apply(params, PATHS[:, jnp.array([1, 0, 2, 3])])
+  swapped = apply(params, PATHS[:, jnp.array([1, 0, 2, 3])])
   assert np.all(np.abs(swapped - scores) > 1e-4)
 
 
@@ -29,9 +32,7 @@ def test_masked_agents_are_absent():
   params = params_of(PATHS, MASK, CONTEXT)
   hidden = jnp.where(MASK[..., None, None], PATHS, jnp.nan)
   scores = NET.apply(params, hidden, MASK, CONTEXT)
-  alone = NET.apply(
-      params, PATHS[:1, jnp.array([0, 1, 3])], None, CONTEXT[:1]
-  )
+  alone = apply(params, PATHS[:1, jnp.array([0, 1, 3])], None, CONTEXT[:1])
   np.testing.assert_allclose(scores[:1], alone, rtol=1e-5)
   slope = jax.grad(
       lambda x: jnp.sum(NET.apply(params, x, MASK, CONTEXT))
@@ -41,5 +42,5 @@ def test_masked_agents_are_absent():
 
 
 def test_first_scores_are_zero():
-  params = NET.init(jax.random.key(1), PATHS)
-  np.testing.assert_array_equal(NET.apply(params, PATHS), 0.0)
+  params = init(jax.random.key(1), PATHS)
+  np.testing.assert_array_equal(apply(params, PATHS), 0.0)

@@ -13,10 +13,13 @@ from rewardjax.policies.laws import SamplingLaw
 from tests.models import reference
 
 PLAIN = dict(vocab_size=19, width=16, num_layers=2, num_heads=4, mlp_width=24)
+# What follows from a second layer is seen in the first and the last.
 OPTIONS = {
     "plain": {},
-    "grouped": dict(num_kv_heads=2, tied=False, qkv_bias=True),
-    "qwen3": dict(num_kv_heads=1, head_dim=6, qk_norm=True, rope_base=100.0),
+    "grouped": dict(num_layers=1, num_kv_heads=2, tied=False, qkv_bias=True),
+    "qwen3": dict(
+        num_layers=1, num_kv_heads=1, head_dim=6, qk_norm=True, rope_base=100.0
+    ),
     "scanned": dict(num_kv_heads=2, scan_layers=True),
 }
 TOKENS = np.random.default_rng(1).integers(0, 19, (3, 7))
@@ -72,7 +75,7 @@ def test_features_equal_a_float64_reference(name):
 
 
 def test_parameters_are_counted_by_hand():
-  model, params = make("grouped")
+  model, params = make("grouped", num_layers=2)
   attention = 16 * (16 + 8 + 8) + (16 + 8 + 8) + 16 * 16
   layer = attention + 3 * 16 * 24 + 2 * 16
   expected = 2 * 19 * 16 + 2 * layer + 16
@@ -269,7 +272,7 @@ def test_packed_completions_equal_padded_ones(name):
 
 def test_selected_rows_decode_as_before():
   """Some branches go on alone, each with a copy of its prompt."""
-  model, params = make("grouped")
+  model, params = make("grouped", num_layers=2)
   decoder = incremental.decoder(model)
   first, second = np.arange(6), np.arange(6) + 7
   rows = np.array([4, 1, 5])
@@ -298,7 +301,7 @@ def test_selected_rows_decode_as_before():
 @pytest.mark.parametrize("law", [SamplingLaw(0.7), SamplingLaw(1.0, 5, 0.9)])
 def test_sampler_and_scorer_agree_at_the_first_update(law):
   """Pain 11 (verl #2996, Tunix #2129): two forward passes drift apart."""
-  model, params = make("grouped")
+  model, params = make("grouped", num_layers=2)
   rows = lambda x: x.reshape(8, *x.shape[2:])
 
   @jax.jit

@@ -12,6 +12,9 @@ from rewardjax.models import lora
 from rewardjax.training import memory
 from rewardjax.training import mesh as meshes
 
+# They share the compiled updates.
+pytestmark = pytest.mark.xdist_group("memory")
+
 
 @pytest.mark.parametrize("name", scaling.MODELS)
 def test_parameters_are_counted_exactly(name):
