@@ -8,6 +8,10 @@ from scipy import integrate, stats
 
 from rewardjax.noise import channels, privacy
 from rewardjax.types import NoiseRates
+from tests import variants
+
+channels = variants.programs(channels)
+privacy = variants.programs(privacy)
 
 KEY = jax.random.key(0)
 
