@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from rewardjax.diagnostics import uncertainty
+from tests import variants
+
+uncertainty = variants.programs(uncertainty)
 
 
 def eager(edges, variances, size):

@@ -6,6 +6,9 @@ import scipy.stats
 
 from experiments.reward_studies.beds import flow
 from rewardjax.diffusion import guidance, samplers, schedules
+from tests import variants
+
+samplers = variants.programs(samplers)
 
 FLOW = schedules.rectified_flow()
 SDE = samplers.Process(FLOW, "v", "flow_sde", 0.7)
@@ -74,7 +77,7 @@ def test_masked_steps_are_deterministic_and_teach_nothing():
 
 def test_the_path_is_held():
   path = run()
-  slope = jax.grad(
+  slope = variants.grad(
       lambda x: jnp.sum(
           samplers.step_log_probs(linear(0.3), x, TIMES, process=SDE)
       )

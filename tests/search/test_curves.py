@@ -7,6 +7,10 @@ import pytest
 
 from rewardjax.diagnostics import pass_at_k
 from rewardjax.search import curves
+from tests import variants
+
+pass_at_k = variants.programs(pass_at_k)
+curves = variants.programs(curves)
 
 KEY = jax.random.key(0)
 # Three problems; answer 9 is what could not be read.
