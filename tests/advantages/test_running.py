@@ -9,8 +9,6 @@ from rewardjax.advantages import running
 from rewardjax.training.checkpoints import Checkpointer
 from tests import variants
 
-running = variants.programs(running)
-
 NAN = jnp.nan
 REWARDS = jnp.array([[1.0, 3.0, NAN, 10.0], [5.0, 20.0, 7.0, 0.0]])
 TASKS = jnp.array([[0, 0, 0, 1], [0, 1, 9, -1]])

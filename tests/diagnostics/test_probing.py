@@ -65,6 +65,7 @@ def test_probing_leaves_the_encoder_alone():
   np.testing.assert_array_equal(variants.grad(read)(jnp.eye(3)), 0)
 
 
+@variants.op_by_op()
 def test_centroids_by_hand():
   features = jnp.array([[0.0, 2.0], [2.0, 4.0], [1.0, 1.0], [jnp.nan] * 2])
   mask = jnp.array([True, True, True, False])

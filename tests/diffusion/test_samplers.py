@@ -36,6 +36,7 @@ def test_log_probs_are_those_of_scipy():
   assert path.mask.all() and path.x.shape == (5, 2, 3)
 
 
+@variants.op_by_op()
 def test_log_density_of_given_residuals():
   """S = 0.383406, residuals S and -S/2: -0.460277 and -0.085277."""
   s = jnp.array(0.383406)
@@ -122,6 +123,7 @@ def test_denoising_policy_gradient_is_unbiased():
   assert float(first + second) == pytest.approx(2.448, rel=1e-4)
 
 
+@variants.op_by_op()
 def test_the_ode_sampler_is_euler():
   ode = run(process=SDE._replace(sampler="ode"))
   assert not ode.mask.any()

@@ -57,6 +57,7 @@ def test_a_row_of_nan_is_nobodys_neighbour():
   assert found.indices[0, 0] == 2 and found.indices[2, 0] == 0
 
 
+@variants.op_by_op()
 def test_knn_label_noise_by_hand():
   x = jnp.array([[0.0], [1.0], [1.5], [9.0]])
   labels = jnp.array([0, 1, 1, 2])

@@ -66,6 +66,7 @@ def test_any_answer_is_pass_at_k(found):
     np.testing.assert_allclose(found.pass_at_n[i], expected, atol=0.03)
 
 
+@variants.op_by_op()
 def test_equal_rewards_make_the_weighted_vote_a_majority():
   found = curves.selection_curves(
       KEY, ANSWERS, jnp.full((3, 5), 0.4), GOLD, sizes=SIZES, num_runs=50
