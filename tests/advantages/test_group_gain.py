@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from rewardjax.advantages import group
+from tests import variants
+
+group = variants.programs(group)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import pytest
 from rewardjax.advantages import placement
 from tests import variants
 
+placement = variants.programs(placement)
+
 NAN = jnp.nan
 # Row 0: steps 0, 0, 2, 2, no step, padding; step 1 has no token.
 # Row 1: a token of no step inside a step, observations, an id out of range.
@@ -56,7 +58,7 @@ def test_what_stands_at_the_ends_of_steps_is_read_back(variant):
 def test_read_ends_is_the_gradient_of_step_end():
   weights = jnp.arange(12.0).reshape(2, 6)
   placed = lambda r: jnp.sum(weights * placement.step_end(r, IDS, MASK))
-  slope = jax.grad(placed)(jnp.zeros((2, 3)))
+  slope = variants.grad(placed)(jnp.zeros((2, 3)))
   found = placement.read_ends(weights, IDS, MASK, num_steps=3)
   np.testing.assert_array_equal(found, slope)
 
@@ -71,7 +73,7 @@ def test_steps_of_unknown_reward_are_left_out(function):
   total = lambda r: jnp.sum(function(r, IDS, MASK, known))
   actual = function(rewards, IDS, MASK, known)
   np.testing.assert_array_equal(actual[0, :2], 0.0)
-  slope = jax.grad(total)(rewards)
+  slope = variants.grad(total)(rewards)
   assert np.all(np.isfinite(slope)) and slope[0, 0] == 0.0
   tokens = 2.0 if function is placement.every else 1.0
   np.testing.assert_array_equal(slope, [[0, 0, tokens], [0, tokens, 0]])
@@ -101,7 +103,7 @@ def test_one_step_is_the_whole_sequence():
 
 def test_gradient_of_place_last():
   mask = jnp.array([[True, True], [False, False]])
-  slope = jax.grad(lambda r: jnp.sum(placement.place_last(r, mask)))(
+  slope = variants.grad(lambda r: jnp.sum(placement.place_last(r, mask)))(
       jnp.array([1.0, NAN])
   )
   np.testing.assert_array_equal(slope, [1.0, 0.0])
@@ -164,7 +166,7 @@ def test_segment_gradients_reach_scores_and_weights():
           scores, SEGMENT_ENDS, SEGMENT_MASK, weights=weights, num_tokens=8
       )
   )
-  to_scores, to_weights = jax.grad(total, (0, 1))(
+  to_scores, to_weights = variants.grad(total, (0, 1))(
       SEGMENT_SCORES, SEGMENT_WEIGHTS
   )
   np.testing.assert_allclose(to_scores[0, 0], [1, 2.5, 3.5, 0])

@@ -1,12 +1,14 @@
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rewardjax.advantages import group, process
 from tests import variants
+
+group = variants.programs(group)
+process = variants.programs(process)
 
 NAN = jnp.nan
 
@@ -58,7 +60,7 @@ def test_two_level_gradient_leaves_masked_entries_alone():
     both = process.two_level(outcomes, steps, MASK, STEP_MASK)
     return jnp.sum(both.outcome[:, 0]) + jnp.sum(both.steps[:, 0, 0])
 
-  outcomes, steps = jax.grad(total, (0, 1))(OUTCOMES, STEPS)
+  outcomes, steps = variants.grad(total, (0, 1))(OUTCOMES, STEPS)
   assert np.all(np.isfinite(outcomes)) and np.all(np.isfinite(steps))
   np.testing.assert_array_equal(outcomes[~MASK], 0.0)
   np.testing.assert_array_equal(steps[0, 1:, 1], 0.0)

@@ -10,6 +10,8 @@ from rewardjax.advantages import group
 from rewardjax.advantages.quantile import gaussian_quantile
 from tests import variants
 
+group = variants.programs(group)
+
 NAN = np.nan
 quantile = jax.jit(gaussian_quantile, static_argnames="unit_variance")
 

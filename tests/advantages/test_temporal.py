@@ -7,6 +7,8 @@ from jax.test_util import check_grads
 from rewardjax.advantages import temporal
 from tests import variants
 
+temporal = variants.programs(temporal)
+
 NAN = jnp.nan
 # Row 1 has an observation in the middle and padding at the end.
 REWARDS = jnp.array([[0.0, 0.0, 1.0, 0.0, 0.0], [0.0, 0.0, NAN, 1.0, NAN]])
@@ -135,12 +137,12 @@ def test_gradients_match_finite_differences_and_skip_masked_entries():
   loss = lambda r, v: jnp.sum(
       jnp.square(temporal.gae(r, v, MASK, discount=0.9, decay=0.8).advantages)
   )
-  for slope in jax.grad(loss, argnums=(0, 1))(REWARDS, VALUES):
+  for slope in variants.grad(loss, argnums=(0, 1))(REWARDS, VALUES):
     assert np.all(np.isfinite(slope))
     np.testing.assert_array_equal(slope[~MASK], 0.0)
   loss = lambda r: jnp.sum(temporal.reward_to_go(r, MASK, discount=0.5))
   expected = [[1, 1.5, 1.75, 0, 0], [1, 1.5, 0, 1.75, 0]]
-  np.testing.assert_allclose(jax.grad(loss)(REWARDS), expected)
+  np.testing.assert_allclose(variants.grad(loss)(REWARDS), expected)
 
 
 def test_nothing_valid_gives_zero():

@@ -8,6 +8,8 @@ import pytest
 from rewardjax.diagnostics import comparisons
 from tests import variants
 
+comparisons = variants.programs(comparisons)
+
 NAN = jnp.nan
 
 

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from rewardjax.diagnostics import cross_rewards
+from tests import variants
+
+cross_rewards = variants.programs(cross_rewards)
 
 NAN = jnp.nan
 # Two policies, two samples, three rewards; the last is constant on the base.
@@ -47,7 +50,7 @@ def test_gradient_stays_finite_under_masks():
   total = lambda x, y: jnp.sum(
       cross_rewards.cross_reward_matrix(x, y, MASK, BASE_MASK)
   )
-  to_trained, to_base = jax.grad(total, (0, 1))(TRAINED, BASE)
+  to_trained, to_base = variants.grad(total, (0, 1))(TRAINED, BASE)
   assert np.all(np.isfinite(to_trained)) and np.all(np.isfinite(to_base))
   np.testing.assert_array_equal(to_trained[~MASK], 0.0)
 

@@ -1,9 +1,12 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rewardjax.diagnostics import instructions
 from tests import variants
+
+instructions = variants.programs(instructions, host=("contrast_pairs",))
 
 NAN = jnp.nan
 # Own answers on the diagonal: both right; the mirror wrong in one way each.
@@ -15,9 +18,8 @@ SQUARES = jnp.array([
 MASK = jnp.array([True, True, False])
 
 
-@pytest.mark.parametrize("name", ["eager", "jitted"])
-def test_by_hand(name):
-  run = getattr(variants, name)
+@pytest.mark.parametrize("run", [variants.eager, jax.jit])
+def test_by_hand(run):
   responses = run(instructions.response_consistency)(SQUARES, MASK)
   asked = run(instructions.instruction_consistency)(SQUARES, MASK)
   # Row 2: 2 < 4 fails, 3 > 1 holds; down its columns 2 > 1 holds, 3 < 4 not.

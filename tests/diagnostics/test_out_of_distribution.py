@@ -6,6 +6,8 @@ import pytest
 from rewardjax.diagnostics import out_of_distribution as ood
 from tests import variants
 
+ood = variants.programs(ood)
+
 NAN = jnp.nan
 ROWS = jax.random.normal(jax.random.key(0), (60, 3)) @ jnp.array(
     [[2.0, 0.0, 0.0], [1.0, 0.5, 0.0], [0.0, 0.3, 4.0]]
@@ -55,7 +57,7 @@ def test_equal_rows_and_fewer_rows_than_features():
   same = ood.fit_reference(jnp.ones((4, 3)))
   assert np.all(np.isfinite(ood.mahalanobis(jnp.zeros((2, 3)), same)))
   few = ood.fit_reference(ROWS[:2])
-  slope = jax.grad(lambda x: jnp.sum(ood.mahalanobis(x, few)))(ROWS)
+  slope = variants.grad(lambda x: jnp.sum(ood.mahalanobis(x, few)))(ROWS)
   assert np.all(np.isfinite(slope))
   nothing = ood.fit_reference(ROWS, jnp.zeros(60, bool))
   assert np.all(np.isfinite(ood.mahalanobis(ROWS, nothing)))
@@ -67,7 +69,7 @@ def test_centroid_distance_by_hand(variant):
   x = jnp.array([[0.0, 0.0], [3.0, 0.0]])
   actual = variant(lambda x: ood.centroid_distance(x, centroids))(x)
   np.testing.assert_allclose(actual, [[0, 5], [3, 4]])
-  slope = jax.grad(lambda x: ood.centroid_distance(x, centroids)[0])(x[0])
+  slope = variants.grad(lambda x: ood.centroid_distance(x, centroids)[0])(x[0])
   np.testing.assert_array_equal(slope, 0.0)
 
 

@@ -8,6 +8,8 @@ import pytest
 from rewardjax.diagnostics import overoptimization
 from tests import variants
 
+overoptimization = variants.programs(overoptimization)
+
 NAN = jnp.nan
 SIZES = jnp.arange(1, 5)
 best_of_n_curve = jax.jit(overoptimization.best_of_n_curve)
@@ -78,7 +80,7 @@ def test_gradient_is_the_chance_of_being_chosen():
   curve = lambda p, g: overoptimization.best_of_n_curve(
       p, g, jnp.array([2]), mask
   )[0]
-  of_proxy, of_gold = jax.grad(curve, argnums=(0, 1))(proxy, jnp.ones(4))
+  of_proxy, of_gold = variants.grad(curve, argnums=(0, 1))(proxy, jnp.ones(4))
   np.testing.assert_array_equal(of_proxy, 0.0)
   np.testing.assert_allclose(of_gold, [2 / 3, 0, 0, 1 / 3], rtol=1e-5)
 

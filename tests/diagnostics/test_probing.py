@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 
 from rewardjax.diagnostics import out_of_distribution, probing
+from tests import variants
+
+out_of_distribution = variants.programs(out_of_distribution)
+probing = variants.programs(probing)
 
 LABELS = jnp.arange(60) % 3
 MASK = jnp.arange(60) < 57
@@ -58,9 +62,10 @@ def test_probing_leaves_the_encoder_alone():
     )
     return jnp.sum(weights)
 
-  np.testing.assert_array_equal(jax.grad(read)(jnp.eye(3)), 0)
+  np.testing.assert_array_equal(variants.grad(read)(jnp.eye(3)), 0)
 
 
+@variants.op_by_op()
 def test_centroids_by_hand():
   features = jnp.array([[0.0, 2.0], [2.0, 4.0], [1.0, 1.0], [jnp.nan] * 2])
   mask = jnp.array([True, True, True, False])

@@ -5,6 +5,8 @@ import pytest
 from rewardjax.diagnostics import ranking
 from tests import variants
 
+ranking = variants.programs(ranking)
+
 ITEMS = jnp.array([[5, 3, 8, 3], [1, 2, 3, 4]])
 TARGET = jnp.array([3, 9])
 MASK = jnp.array([[True, False, True, True], [True] * 4])

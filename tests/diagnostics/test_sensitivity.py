@@ -6,6 +6,8 @@ import pytest
 from rewardjax.diagnostics import sensitivity
 from tests import variants
 
+sensitivity = variants.programs(sensitivity)
+
 T, F = True, False
 # Two tasks; columns: level 1, level 2, jargon, flip, padding.
 OUTCOMES = sensitivity.Outcomes(

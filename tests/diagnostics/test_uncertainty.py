@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from rewardjax.diagnostics import uncertainty
+from tests import variants
+
+uncertainty = variants.programs(uncertainty)
 
 
 def eager(edges, variances, size):
@@ -22,6 +25,7 @@ def distance(edges, variances, size):
   return np.asarray(_distance(edges, variances, num_nodes=size))
 
 
+@variants.op_by_op()
 def test_in_a_row_side_by_side_and_a_triangle():
   row = distance([[0, 1], [1, 2]], [1.0, 1.0], 3)
   np.testing.assert_allclose(row, [[0, 1, 2], [1, 0, 1], [2, 1, 0]], atol=1e-6)
@@ -31,6 +35,7 @@ def test_in_a_row_side_by_side_and_a_triangle():
   np.testing.assert_allclose(triangle[0, 1:], 2 / 3, rtol=1e-6)
 
 
+@variants.op_by_op()
 def test_what_nothing_joins_is_unknown():
   found = distance([[0, 1], [2, 3], [3, 3]], [2.0, 3.0, 1.0], 5)
   assert found[0, 1] == pytest.approx(2) and found[2, 3] == pytest.approx(3)

@@ -6,6 +6,9 @@ import scipy.stats
 
 from experiments.reward_studies.beds import flow
 from rewardjax.diffusion import guidance, samplers, schedules
+from tests import variants
+
+samplers = variants.programs(samplers)
 
 FLOW = schedules.rectified_flow()
 SDE = samplers.Process(FLOW, "v", "flow_sde", 0.7)
@@ -33,6 +36,7 @@ def test_log_probs_are_those_of_scipy():
   assert path.mask.all() and path.x.shape == (5, 2, 3)
 
 
+@variants.op_by_op()
 def test_log_density_of_given_residuals():
   """S = 0.383406, residuals S and -S/2: -0.460277 and -0.085277."""
   s = jnp.array(0.383406)
@@ -74,7 +78,7 @@ def test_masked_steps_are_deterministic_and_teach_nothing():
 
 def test_the_path_is_held():
   path = run()
-  slope = jax.grad(
+  slope = variants.grad(
       lambda x: jnp.sum(
           samplers.step_log_probs(linear(0.3), x, TIMES, process=SDE)
       )
@@ -119,6 +123,7 @@ def test_denoising_policy_gradient_is_unbiased():
   assert float(first + second) == pytest.approx(2.448, rel=1e-4)
 
 
+@variants.op_by_op()
 def test_the_ode_sampler_is_euler():
   ode = run(process=SDE._replace(sampler="ode"))
   assert not ode.mask.any()

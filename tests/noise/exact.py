@@ -59,11 +59,11 @@ def card_world(false_positive=0.1, false_negative=0.2) -> World:
   return World(p, np.array([1.0, 0.0, 0.0, 1.0]), rates)
 
 
-def in_float64(function: Callable, *args, **kwargs) -> np.ndarray:
-  """Calls a function of the library on float64 copies of NumPy arrays."""
+def in_float64(function: Callable, *args) -> np.ndarray:
+  """Compiles a function of the library for float64 copies of the numbers."""
   with jax.enable_x64(True):
     wide = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), args)
-    return jax.tree.map(np.asarray, function(*wide, **kwargs))
+    return jax.tree.map(np.asarray, jax.jit(function)(*wide))
 
 
 def weight_table(world: World, correction: Callable, rates=None) -> np.ndarray:
@@ -107,24 +107,26 @@ def _rows(own: list[list[int]], n: int) -> np.ndarray:
 
 
 def group_moments(
-    world: World, advantages: Callable, n: int
+    world: World, advantages: Callable, n: int, *args
 ) -> tuple[np.ndarray, float]:
   """Mean [A] and total variance of mean_i A_i score_i over groups of n.
 
-  `advantages` maps verdicts `[..., n]` to advantages and must not depend on
-  the actions or on the order of the samples. Sums over the number of ones
-  among the others, for one sample and for pairs.
+  `advantages` maps verdicts `[..., n]` (and `args`) to advantages and must not
+  depend on the actions or on the order of the samples. Sums over the number
+  of ones among the others, for one sample and for pairs.
   """
   q = world.acceptance
   mass = world.joint.T  # [2, A]
   toward = mass @ world.scores  # E[score; verdict], [2, A]
   norms = mass @ np.sum(world.scores**2, -1)  # E[|score|^2; verdict], [2]
-  single = in_float64(advantages, _rows([[0], [1]], n))[..., 0]
+  one, two = _rows([[0], [1]], n), _rows(list(np.ndindex(2, 2)), n)
+  rows = np.concatenate([x.reshape(-1, n) for x in (one, two)])
+  values = in_float64(advantages, rows, *args)  # of all groups in one program
+  single = values[: 2 * n].reshape(one.shape)[..., 0]
+  double = values[2 * n :].reshape(two.shape)
   others = binomial(n - 1, q)
   mean = (single @ others) @ toward
   square = (single**2 @ others) @ norms
-  pairs = [[0, 0], [0, 1], [1, 0], [1, 1]]
-  double = in_float64(advantages, _rows(pairs, n))
   products = (double[..., 0] * double[..., 1]) @ binomial(n - 2, q)
   cross = np.sum(products.reshape(2, 2) * (toward @ toward.T))
   variance = (square + (n - 1) * cross) / n - mean @ mean

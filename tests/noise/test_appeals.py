@@ -10,15 +10,14 @@ from rewardjax.noise.appeals import AppealCounts, AppealState, AuditState
 from rewardjax.types import NoiseRates
 from tests import variants
 
+appeals = variants.programs(appeals)
+channels = variants.programs(channels)
+corrections = variants.programs(corrections)
+
 NAN = jnp.nan
 OBSERVED = jnp.array([[0.0, 0.0, 1.0, NAN], [0.0, 1.0, 0.0, 0.0]])
 UNIFORMS = jnp.array([[0.1, 0.6, 0.1, 0.1], [0.49, 0.1, 0.51, 0.2]])
 VALID = jnp.array([[True, True, True, False], [True, True, True, True]])
-pooled = pytest.mark.parametrize(
-    "variant",  # not vmapped: counts are sums over all rows
-    [variants.eager, variants.jitted, variants.strict, variants.sharded],
-    ids=lambda variant: variant.__name__,
-)
 
 
 @variants.every
@@ -47,7 +46,7 @@ def test_choose_appeals_and_audits_pick_each_at_random():
     assert abs(float(jnp.mean(chosen[:, column])) - 0.3) < 5 * error
 
 
-@pooled
+@variants.pooled
 def test_appeal_counts_by_hand(variant):
   appealed = jnp.array([[True, False, True, True], [True, False, True, False]])
   accepted = jnp.array([[1.0, NAN, 1.0, 1.0], [0.0, NAN, 1.0, NAN]])
@@ -57,7 +56,7 @@ def test_appeal_counts_by_hand(variant):
   assert tuple(map(float, actual)) == (5, 2, 3, 2)
 
 
-@pooled
+@variants.pooled
 def test_appeal_counts_per_kind(variant):
   appealed = OBSERVED < 0.5
   accepted = jnp.ones((2, 4))

@@ -7,15 +7,13 @@ from rewardjax.noise import audits, channels
 from rewardjax.types import NoiseRates
 from tests import variants
 
+audits = variants.programs(audits)
+channels = variants.programs(channels)
+
 NAN = jnp.nan
-pooled = pytest.mark.parametrize(
-    "variant",  # not vmapped: the samples of all rows are pooled
-    [variants.eager, variants.jitted, variants.strict, variants.sharded],
-    ids=lambda variant: variant.__name__,
-)
 
 
-@pooled
+@variants.pooled
 def test_audit_by_hand(variant):
   observed = jnp.array([[1.0, 0.0, 1.0, NAN], [0.0, 0.0, 1.0, 0.0]])
   truth = jnp.array([[1.0, 1.0, 0.0, 1.0], [0.0, 0.0, NAN, 1.0]])
@@ -27,7 +25,7 @@ def test_audit_by_hand(variant):
   assert found.false_positive.low < 0.4 < found.false_positive.high
 
 
-@pooled
+@variants.pooled
 def test_audit_per_group(variant):
   observed = jnp.array([[1.0, 0.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0]])
   truth = jnp.array([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])

@@ -8,6 +8,9 @@ from rewardjax.noise import channels, corrections
 from rewardjax.types import NoiseRates
 from tests import variants
 
+channels = variants.programs(channels)
+corrections = variants.programs(corrections)
+
 NAN = jnp.nan
 UNIFORMS = jnp.array([[0.05, 0.05, 0.35, 0.0], [0.15, 0.25, 0.25, 0.55]])
 LABELS = jnp.array([[1.0, 0.0, 1.0, NAN], [0.0, 0.0, 1.0, 1.0]])

@@ -9,6 +9,10 @@ from rewardjax.types import NoiseRates
 from tests import variants
 from tests.noise import exact
 
+channels = variants.programs(channels)
+classes = variants.programs(classes)
+corrections = variants.programs(corrections)
+
 THREE = np.array([[0.8, 0.15, 0.05], [0.1, 0.8, 0.1], [0.05, 0.25, 0.7]])
 GRADES = np.array([0.0, 0.5, 1.0])
 BOTH = jnp.stack([jnp.asarray(THREE, jnp.float32), jnp.eye(3)])
@@ -140,7 +144,8 @@ def test_backward_values_differentiate(ridge):
     )
 
   with jax.enable_x64(True):
-    check_grads(solve, (jnp.asarray(THREE), jnp.asarray(GRADES)), order=1)
+    arguments = jnp.asarray(THREE), jnp.asarray(GRADES)
+    check_grads(jax.jit(solve), arguments, order=1)
 
 
 def test_classes_accept_bfloat16():

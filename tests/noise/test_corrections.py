@@ -12,6 +12,10 @@ from rewardjax.types import NoiseRates
 from tests import variants
 from tests.noise import exact
 
+group = variants.programs(group)
+appeals = variants.programs(appeals)
+corrections = variants.programs(corrections)
+
 NAN = jnp.nan
 OBSERVED = jnp.array([[0.0, 1.0, NAN, 1.0], [1.0, 0.0, 0.0, 1.0]])
 RATES = NoiseRates(jnp.array([[0.1], [0.3]]), jnp.array([[0.2], [0.2]]))
@@ -86,7 +90,7 @@ def test_gradients_of_corrections(name):
     return WEIGHTS[name](observed, NoiseRates(*rates))
 
   arguments = (observed, jnp.full(3, 0.1), jnp.full(3, 0.2))
-  check_grads(correct, arguments, order=1, atol=1e-2, rtol=1e-2)
+  check_grads(jax.jit(correct), arguments, order=1, atol=1e-2, rtol=1e-2)
   slope = jax.grad(lambda r: jnp.sum(correct(r, *arguments[1:])))(observed)
   expected = 1 / 0.7 if name == "backward" else 1.0
   np.testing.assert_allclose(slope, np.full(3, expected), rtol=1e-6)

@@ -4,6 +4,8 @@ The world has four actions; the harness of `tests.noise.exact` sums in
 float64.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +35,18 @@ def _backward(observed):
 
 def _forward(observed):
   return corrections.forward_weight(observed, RATES)
+
+
+def _backward_leave_one_out(observed):
+  return group.leave_one_out(_backward(observed))
+
+
+def _backward_centered(observed):
+  return group.centered(_backward(observed))
+
+
+def _standardized(observed):
+  return group.standardized(observed, epsilon=0.0)
 
 
 def test_world_of_four_actions():
@@ -66,7 +80,7 @@ def test_conditional_means_and_variances(truth, rates):
   law = np.array([[1 - rho0, rho0], [rho1, 1 - rho1]])[truth]
   observed = np.array([0.0, 1.0])
   tables = [
-      exact.in_float64(lambda o: correction(o, rates), observed)  # noqa: B023
+      exact.in_float64(correction, observed, rates)
       for correction, _ in list(METHODS.values())[1:]
   ]
   means = [law @ table for table in tables]
@@ -148,7 +162,8 @@ def test_rates_believed_reversed_turn_the_gradient_round():
     ],
 )
 def test_variance_table_at_success_rate_4_tenths(rates, variance, factor):
-  actual = float(corrections.backward_variance(0.4, NoiseRates(*rates)))
+  believed = NoiseRates(*map(jnp.asarray, rates))
+  actual = float(jax.jit(corrections.backward_variance)(0.4, believed))
   assert actual == pytest.approx(variance, rel=1e-4)
   assert actual / 0.24 == pytest.approx(factor, rel=6e-3)
 
@@ -209,11 +224,11 @@ def test_verifier_that_says_nothing():
 @pytest.mark.parametrize(
     "advantage,scale",
     [
-        (lambda o: group.leave_one_out(_backward(o)), 1.0),
-        (lambda o: group.centered(_backward(o)), 7 / 8),
-        (lambda o: _forward(o), J),
+        (_backward_leave_one_out, 1.0),
+        (_backward_centered, 7 / 8),
+        (_forward, J),
         (group.leave_one_out, J),
-        (lambda o: group.standardized(o, epsilon=0.0), 1.2305),
+        (_standardized, 1.2305),
     ],
     ids=["backward loo", "backward mean", "forward", "raw loo", "raw grpo"],
 )
@@ -227,10 +242,10 @@ def test_group_variances_of_8():
   """After rescaling, every centred version has the variance of every other."""
   world = exact.card_world()
   centred = (
-      (lambda o: group.leave_one_out(_backward(o)), 1.0),
-      (lambda o: group.leave_one_out(o), J),
+      (_backward_leave_one_out, 1.0),
+      (group.leave_one_out, J),
       (lambda o: group.leave_one_out(_forward(o)), J),
-      (lambda o: group.centered(_backward(o)), 7 / 8),
+      (_backward_centered, 7 / 8),
   )
   for advantage, scale in centred:
     _, variance = exact.group_moments(world, advantage, 8)
@@ -239,9 +254,14 @@ def test_group_variances_of_8():
   assert variance / J**2 == pytest.approx(0.0571, abs=5e-5)
 
 
+@jax.jit
+def _gain(rate):
+  return group.standardization_gain(rate, 8)
+
+
 def test_grpo_on_raw_verdicts_is_youden_times_the_gain():
   world = exact.card_world()
-  gain = group.standardization_gain(world.acceptance, 8)
+  gain = _gain(jnp.asarray(world.acceptance))
   assert J * float(gain) == pytest.approx(1.2305, abs=5e-5)
 
 
@@ -250,7 +270,7 @@ def test_signed_advantages_times_weights_anti_learn():
   world = exact.card_world()
 
   def advantage(o):
-    return _forward(o) * group.standardized(o, epsilon=0.0)
+    return _forward(o) * _standardized(o)
 
   mean, _ = exact.group_moments(world, advantage, 8)
   np.testing.assert_allclose(mean, -0.252 * world.gradient, rtol=1e-3)
@@ -289,11 +309,19 @@ def test_leave_one_out_of_the_cards_row():
 def test_noisy_std_distorts_the_weight_of_difficulty(p, noisy, clean, limit):
   """Easy and hard prompts lose weight: J f(q) against f(p), N = 8."""
   q = 0.1 + J * p
-  gain = lambda rate: float(group.standardization_gain(rate, 8))
+  gain = lambda rate: float(_gain(jnp.asarray(rate)))
   assert J * gain(q) == pytest.approx(noisy, abs=1e-4)
   assert gain(p) == pytest.approx(clean, abs=1e-4)
   large = J * np.sqrt(p * (1 - p) / (q * (1 - q)))
   assert large == pytest.approx(limit, abs=5e-4)
+
+
+def _grpo(observed):
+  return group.standardized(observed, epsilon=0.0, ddof=0)
+
+
+def _restored(observed):
+  return group.bernoulli_standardized(_backward(observed))
 
 
 def _projection(advantage, p, rates, n):
@@ -313,21 +341,17 @@ def _projection(advantage, p, rates, n):
 )
 def test_bernoulli_standardized_restores_the_weight(p, clean, raw, denoised):
   """N = 64, ddof 0; near p = 1 the clip of p overshoots."""
-  grpo = lambda o: group.standardized(o, epsilon=0.0, ddof=0)
-  restored = lambda o: group.bernoulli_standardized(_backward(o))
   actual = [
-      _projection(grpo, p, (0.0, 0.0), 64),
-      _projection(grpo, p, RATES, 64),
-      _projection(restored, p, RATES, 64),
+      _projection(_grpo, p, (0.0, 0.0), 64),
+      _projection(_grpo, p, RATES, 64),
+      _projection(_restored, p, RATES, 64),
   ]
   np.testing.assert_allclose(actual, [clean, raw, denoised], atol=6e-5)
 
 
 def test_bernoulli_standardized_of_the_cards_row():
   observed = np.array([1.0, 0, 0, 1, 0, 0, 0, 1])
-  actual = exact.in_float64(
-      lambda o: group.bernoulli_standardized(_backward(o)), observed
-  )
+  actual = exact.in_float64(_restored, observed)
   np.testing.assert_allclose(actual[:2], [1.828181, -1.096909], atol=5e-7)
 
 
@@ -337,6 +361,7 @@ def test_kl_regularised_optimum():
   truth = jnp.array([1.0, 0.0, 0.0, 1.0])
   one = jnp.where(truth > 0, 0.8, 0.1)  # P(verdict 1)
 
+  @functools.partial(jax.jit, static_argnums=0)
   def optimum(correct, beta=0.5):
     low, high = correct(jnp.array([0.0, 1.0]))
     rewards = one * high + (1 - one) * low
@@ -352,9 +377,13 @@ def test_kl_regularised_optimum():
 
 def test_backward_reward_by_a_million_draws():
   """Through the channel itself, five standard errors."""
-  truth = jnp.broadcast_to(jnp.array([[0.0], [1.0]]), (2, 500_000))
-  observed = channels.flip_binary(jax.random.key(5), truth, RATES)
-  rewards = np.asarray(_backward(observed), np.float64)
+
+  @jax.jit
+  def draw(key):
+    truth = jnp.broadcast_to(jnp.array([[0.0], [1.0]]), (2, 500_000))
+    return _backward(channels.flip_binary(key, truth, RATES))
+
+  rewards = np.asarray(draw(jax.random.key(5)), np.float64)
   deviation = np.sqrt(np.array([0.1 * 0.9, 0.2 * 0.8])) / J
   error = np.abs(np.mean(rewards, -1) - [0, 1])
   assert np.all(error < 5 * deviation / np.sqrt(500_000))
@@ -363,22 +392,28 @@ def test_backward_reward_by_a_million_draws():
 @pytest.mark.parametrize(
     "advantage,scale",
     [
-        (lambda o: group.leave_one_out(_backward(o)), 1.0),
-        (lambda o: group.standardized(o), 1.2305),
+        (_backward_leave_one_out, 1.0),
+        (group.standardized, 1.2305),
     ],
     ids=["backward loo", "raw grpo"],
 )
 def test_group_estimators_by_draws_of_policy_and_channel(advantage, scale):
   """20,000 groups of 8, each coordinate within four standard errors."""
   world = exact.card_world()
-  keys = jax.random.split(jax.random.key(6))
-  logits = jnp.log(jnp.asarray(world.probabilities, jnp.float32))
-  uniforms = jax.random.uniform(keys[0], (20_000, 8))
-  arms = bandits.draw_arms(uniforms, jnp.tile(logits, (20_000, 1)))
-  truth = jnp.asarray(world.truth, jnp.float32)[arms]
-  observed = channels.flip_binary(keys[1], truth, RATES)
-  scores = jax.nn.one_hot(arms, 4) - jnp.exp(logits)[None, None]
-  gradients = np.mean(advantage(observed)[..., None] * scores, 1)
+
+  @jax.jit
+  def draw(key):
+    keys = jax.random.split(key)
+    logits = jnp.log(jnp.asarray(world.probabilities, jnp.float32))
+    uniforms = jax.random.uniform(keys[0], (20_000, 8))
+    arms = bandits.draw_arms(uniforms, jnp.tile(logits, (20_000, 1)))
+    truth = jnp.asarray(world.truth, jnp.float32)[arms]
+    observed = channels.flip_binary(keys[1], truth, RATES)
+    scores = jax.nn.one_hot(arms, 4) - jnp.exp(logits)[None, None]
+    return advantage(observed), scores
+
+  advantages, scores = jax.device_get(draw(jax.random.key(6)))
+  gradients = np.mean(advantages[..., None] * scores, 1)
   error = np.std(gradients, 0) / np.sqrt(20_000)
   drift = np.abs(np.mean(gradients, 0) - scale * world.gradient)
   assert np.all(drift < 4 * error)

@@ -10,6 +10,10 @@ from rewardjax.noise import channels, preferences
 from rewardjax.types import NoiseRates
 from tests import variants
 
+links = variants.programs(links)
+channels = variants.programs(channels)
+preferences = variants.programs(preferences)
+
 NAN = jnp.nan
 MARGINS = jnp.array([[0.9, -0.4, NAN], [2.0, -3.0, 0.0]])
 LABELS = jnp.array([[1.0, 0.0, 1.0], [1.0, 1.0, NAN]])
@@ -74,8 +78,8 @@ def test_backward_values_and_gradients_are_unbiased(link):
     np.testing.assert_allclose(
         mean(margins, truth), clean(margins), rtol=1e-4, atol=1e-5
     )
-    slope = jax.grad(lambda m: jnp.sum(mean(m, truth)))(margins)  # noqa: B023
-    expected = jax.grad(lambda m: jnp.sum(clean(m)))(margins)  # noqa: B023
+    slope = variants.grad(lambda m: jnp.sum(mean(m, truth)))(margins)  # noqa: B023
+    expected = variants.grad(lambda m: jnp.sum(clean(m)))(margins)  # noqa: B023
     np.testing.assert_allclose(slope, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -90,16 +94,16 @@ def test_forward_is_minimal_at_the_truth():
     zero = preferences.forward_loss(m, jnp.zeros(4), RATES)
     return jnp.sum(observed * one + (1 - observed) * zero)
 
-  np.testing.assert_allclose(jax.grad(risk)(truth), 0.0, atol=1e-6)
+  np.testing.assert_allclose(variants.grad(risk)(truth), 0.0, atol=1e-6)
   for step in (-0.2, 0.2):
-    slope = jax.grad(risk)(truth + step)
+    slope = variants.grad(risk)(truth + step)
     assert np.all(np.sign(slope) == np.sign(step))
   # The same point solves the backward risk.
   backward = lambda m: jnp.sum(
       observed * preferences.backward_loss(m, jnp.ones(4), RATES)
       + (1 - observed) * preferences.backward_loss(m, jnp.zeros(4), RATES)
   )
-  np.testing.assert_allclose(jax.grad(backward)(truth), 0.0, atol=1e-5)
+  np.testing.assert_allclose(variants.grad(backward)(truth), 0.0, atol=1e-5)
 
 
 def test_one_rate_keeps_the_order_and_many_do_not():
@@ -110,7 +114,7 @@ def test_one_rate_keeps_the_order_and_many_do_not():
   def ends_at(rates):
     seen = p * (1 - rates.false_negative) + (1 - p) * rates.false_positive
     risk = lambda m: jnp.sum(links.mixed(m, seen, 1 - seen))
-    np.testing.assert_allclose(jax.grad(risk)(logit(seen)), 0.0, atol=1e-6)
+    np.testing.assert_allclose(variants.grad(risk)(logit(seen)), 0.0, atol=1e-6)
     return logit(seen)
 
   clean = logit(p)
@@ -139,7 +143,7 @@ def test_gradients_in_closed_form(loss):
   def total(m, labels):
     return jnp.sum(loss(m, labels, RATES, MASK))
 
-  slope, held = jax.grad(total, argnums=(0, 1))(MARGINS, LABELS)
+  slope, held = variants.grad(total, argnums=(0, 1))(MARGINS, LABELS)
   np.testing.assert_array_equal(held, 0.0)
   np.testing.assert_array_equal(slope[:, 2], 0.0)
   m, first = MARGINS[:, :2].astype(float), LABELS[:, :2] > 0.5
@@ -162,7 +166,7 @@ def test_rates_at_one_half_are_guarded(loss, rate):
   margins = jnp.array([5.0, -0.3, 0.0])
   expected = 0.0
   for label in (0.0, 1.0):
-    value, slope = jax.value_and_grad(
+    value, slope = variants.value_and_grad(
         lambda m: jnp.sum(loss(m, jnp.full(3, label), rates))  # noqa: B023
     )(margins)
     assert np.isfinite(value) and np.all(np.abs(slope) <= 20)
@@ -183,7 +187,7 @@ def test_guarded_backward_loss_is_short_but_not_turned():
     slope = 0.0
     for label in (0, 1):
       chance = 0.51 if label == truth else 0.49
-      slope += chance * jax.grad(
+      slope += chance * variants.grad(
           lambda m: jnp.sum(  # noqa: B023
               preferences.backward_loss(m, jnp.full(2, 1.0 * label), rates)  # noqa: B023
           )
@@ -198,10 +202,10 @@ def test_a_forward_pair_that_is_surely_wrong_loses_its_pull():
   loss = lambda m: jnp.sum(
       preferences.forward_loss(m, jnp.ones(2), preferences.symmetric(0.2))
   )
-  value, slope = jax.value_and_grad(loss)(margins)
+  value, slope = variants.value_and_grad(loss)(margins)
   np.testing.assert_allclose(value, -2 * np.log(0.2), rtol=1e-5)
   np.testing.assert_allclose(slope, 0.0, atol=1e-6)
-  backward = jax.grad(
+  backward = variants.grad(
       lambda m: jnp.sum(
           preferences.backward_loss(
               m, jnp.ones(2), preferences.symmetric(0.2)
@@ -216,7 +220,7 @@ def test_gradients_of_rates_are_finite_at_zero():
     rates = NoiseRates(rho0, rho1)
     return jnp.sum(preferences.forward_loss(MARGINS, LABELS, rates, MASK))
 
-  slopes = jax.grad(total, argnums=(0, 1))(jnp.array(0.2), jnp.array(0.3))
+  slopes = variants.grad(total, argnums=(0, 1))(jnp.array(0.2), jnp.array(0.3))
   for slope, i in zip(slopes, (0, 1)):
     eps, point = 1e-6, np.array([0.2, 0.3])
     step = np.eye(2)[i] * eps
@@ -230,7 +234,7 @@ def test_gradients_of_rates_are_finite_at_zero():
     np.testing.assert_allclose(
         slope, (both[0] - both[1]) / (2 * eps), rtol=1e-3
     )
-  at_zero = jax.grad(total, argnums=(0, 1))(jnp.array(0.0), jnp.array(0.0))
+  at_zero = variants.grad(total, argnums=(0, 1))(jnp.array(0.0), jnp.array(0.0))
   assert np.all(np.isfinite(at_zero))
 
 
@@ -246,7 +250,7 @@ def test_the_likelihood_knows_its_rates():
     zero = preferences.forward_loss(margins, jnp.zeros(4), rates)
     return jnp.sum(seen * one + (1 - seen) * zero)
 
-  slope = jax.grad(risk, argnums=(0, 1))
+  slope = variants.grad(risk, argnums=(0, 1))
   at = lambda a, b: np.array(slope(jnp.array(a), jnp.array(b)))
   np.testing.assert_allclose(at(0.1, 0.3), 0.0, atol=1e-5)
   assert at(0.2, 0.3)[0] > 0.1 and at(0.05, 0.3)[0] < -0.1

@@ -8,6 +8,10 @@ from scipy import integrate, stats
 
 from rewardjax.noise import channels, privacy
 from rewardjax.types import NoiseRates
+from tests import variants
+
+channels = variants.programs(channels)
+privacy = variants.programs(privacy)
 
 KEY = jax.random.key(0)
 
@@ -34,6 +38,7 @@ def smooth_probability(signals, at, epsilon):
   )
 
 
+@variants.op_by_op()
 def test_smooth_response_by_hand():
   actual = smooth_probability([-1.0, 0.0, 0.8, 2.0], 0.3, 1.0)
   np.testing.assert_allclose(

@@ -5,6 +5,8 @@ import pytest
 from rewardjax.noise import steps
 from tests import variants
 
+steps = variants.programs(steps)
+
 NAN = jnp.nan
 VALUES = jnp.array([
     [0.9, 0.75, 0.5, 0.25, 0.0, NAN],

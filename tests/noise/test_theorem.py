@@ -6,6 +6,7 @@ then is signal-to-noise; the direction changes only where rates differ between
 the things compared, or where something else than verdicts is compared too.
 """
 
+import functools
 import itertools
 
 import jax.numpy as jnp
@@ -23,18 +24,27 @@ CORRECTIONS = {
     "forward": corrections.forward_weight,
     "mirror": corrections.forward_weight_from_false_positive,
 }
+UNCORRECTED = lambda o, rates: o
 PATTERNS = np.array(list(itertools.product([0.0, 1.0], repeat=6)))
+
+
+def _standardized(observed):
+  return group.standardized(observed, epsilon=0.0)
+
+
+@functools.cache  # one function, and so one program, for all rates
+def _after(advantage, correct):
+  return lambda o, rates: advantage(correct(o, rates))
 
 
 @pytest.mark.parametrize("rates", RATES, ids=str)
 @pytest.mark.parametrize("name", CORRECTIONS)
 def test_theorem_group_mean_and_std_leave_nothing_of_a_correction(name, rates):
   """All 64 groups of 6 verdicts, in float64: advantages are the same."""
-  advantage = lambda r: group.standardized(r, epsilon=0.0)
   corrected = exact.in_float64(
-      lambda o: advantage(CORRECTIONS[name](o, rates)), PATTERNS
+      _after(_standardized, CORRECTIONS[name]), PATTERNS, rates
   )
-  raw = exact.in_float64(advantage, PATTERNS)
+  raw = exact.in_float64(_standardized, PATTERNS)
   np.testing.assert_allclose(corrected, raw, atol=1e-12)
 
 
@@ -45,8 +55,7 @@ def test_theorem_leave_one_out_leaves_only_the_step_size(rates):
   raw = exact.in_float64(group.leave_one_out, PATTERNS)
   for name, scale in (("backward", 1 / j), ("forward", 1.0), ("mirror", 1.0)):
     corrected = exact.in_float64(
-        lambda o: group.leave_one_out(CORRECTIONS[name](o, rates)),  # noqa: B023
-        PATTERNS,
+        _after(group.leave_one_out, CORRECTIONS[name]), PATTERNS, rates
     )
     np.testing.assert_allclose(corrected, scale * raw, atol=1e-12)
 
@@ -63,10 +72,10 @@ def test_theorem_noise_alone_never_turns_the_gradient(rates):
 def test_theorem_noise_costs_signal_to_noise():
   """|mean|^2 / variance of a group of 8 falls, and no correction lifts it."""
 
-  def snr2(rates, correct=lambda o, r: o):
+  def snr2(rates, correct=UNCORRECTED):
     world = exact.card_world(*rates)
     mean, variance = exact.group_moments(
-        world, lambda o: group.leave_one_out(correct(o, rates)), 8
+        world, _after(group.leave_one_out, correct), 8, rates
     )
     return mean @ mean / variance
 
@@ -96,12 +105,11 @@ def test_theorem_dead_groups_come_alive_by_noise_alone(success, alive):
   )
   assert probability == pytest.approx(alive, abs=5e-4)
   assert probability == pytest.approx(1 - q**8 - (1 - q) ** 8, rel=1e-9)
-  advantage = lambda o: group.standardized(o, epsilon=0.0)
-  mean, variance = exact.group_moments(world, advantage, 8)
+  mean, variance = exact.group_moments(world, _standardized, 8)
   np.testing.assert_allclose(mean, 0, atol=1e-12)
   assert variance > 0.04
   clean = world._replace(rates=NoiseRates(0.0, 0.0))
-  assert exact.group_moments(clean, advantage, 8)[1] == 0
+  assert exact.group_moments(clean, _standardized, 8)[1] == 0
 
 
 # --- and when a correction changes the direction ----------------------------
@@ -128,10 +136,8 @@ def test_direction_changes_when_rates_differ_between_prompts(name):
   clean = sum(world.gradient for world in _two_prompts())
 
   def of(world):
-    correct = CORRECTIONS.get(name, lambda o, r: o)
-    return exact.group_moments(
-        world, lambda o: group.leave_one_out(correct(o, world.rates)), 4
-    )[0]
+    advantage = _after(group.leave_one_out, CORRECTIONS.get(name, UNCORRECTED))
+    return exact.group_moments(world, advantage, 4, world.rates)[0]
 
   first, second = _two_prompts()
   actual = of(first) + of(second)
@@ -146,12 +152,10 @@ def test_direction_changes_when_rates_differ_between_prompts(name):
 def test_group_std_weighs_prompts_by_their_noise_whatever_the_correction():
   """Nothing inside the group helps: the std takes the correction out."""
   first, second = _two_prompts()
-  for correct in (lambda o, r: o, corrections.backward_reward):
-    advantage = lambda rates: (
-        lambda o: group.standardized(correct(o, rates), epsilon=0.0)  # noqa: B023
-    )
+  for correct in (UNCORRECTED, corrections.backward_reward):
+    advantage = _after(_standardized, correct)
     means = [
-        exact.group_moments(world, advantage(world.rates), 8)[0]
+        exact.group_moments(world, advantage, 8, world.rates)[0]
         for world in (first, second)
     ]
     gains = [
@@ -171,9 +175,7 @@ def test_direction_changes_when_rates_differ_between_answers():
   false_positive = np.array([0.1, 0.9, 0.1, 0.1])
   world = exact.card_world(false_positive, np.full(4, 0.2))
   # Verdicts are all that raw advantages see: the harness still applies.
-  mean, _ = exact.group_moments(
-      world, lambda o: group.standardized(o, epsilon=0.0), 8
-  )
+  mean, _ = exact.group_moments(world, _standardized, 8)
   assert mean[1] > 0 > world.gradient[1]
   weights = exact.weight_table(world, corrections.backward_reward)
   np.testing.assert_allclose(
@@ -192,7 +194,7 @@ def test_direction_changes_when_something_else_is_added_to_the_verdict():
   target = world.gradient - world.probabilities * (
       costs[:, 0] - world.probabilities @ costs[:, 0]
   )
-  raw = exact.weight_table(world, lambda o, r: o) - costs
+  raw = exact.weight_table(world, UNCORRECTED) - costs
   backward = exact.weight_table(world, corrections.backward_reward) - costs
   np.testing.assert_allclose(
       exact.expected_gradient(world, backward), target, rtol=1e-9
@@ -217,7 +219,7 @@ def test_direction_changes_under_a_discount():
   probabilities, truth = np.array([0.5, 0.5]), np.zeros(2)
   world = exact.World(probabilities, truth, NoiseRates(0.2, 0.1))
   discounts = np.array([0.9**1, 0.9**10])[:, None]
-  raw = exact.weight_table(world, lambda o, r: o) * discounts
+  raw = exact.weight_table(world, UNCORRECTED) * discounts
   backward = exact.weight_table(world, corrections.backward_reward) * discounts
   assert exact.expected_gradient(world, raw)[0] > 0.02
   np.testing.assert_allclose(

@@ -12,6 +12,11 @@ from rewardjax.core import divergences
 from rewardjax.objectives import policy_gradient, regularizers
 from tests import variants
 
+temporal = variants.programs(temporal)
+divergences = variants.programs(divergences)
+policy_gradient = variants.programs(policy_gradient)
+regularizers = variants.programs(regularizers)
+
 NAN = jnp.nan
 ESTIMATORS = get_args(regularizers.KlEstimator)
 # Three symbols: the policy, the reference and another sampler.
@@ -38,7 +43,7 @@ def _expected_gradient(estimator, sampler, weighted):
     )
     return jnp.vdot(jax.nn.softmax(sampler), losses)
 
-  return jax.value_and_grad(loss)(LOGITS)
+  return variants.value_and_grad(loss)(LOGITS)
 
 
 KL_P_Q = (0.098938, -0.093885, -0.005053)
@@ -54,9 +59,9 @@ def test_on_policy_gradient_of_each_estimator(estimator):
   value, gradient = _expected_gradient(estimator, LOGITS, weighted=False)
   expected = {"k1": (0, 0, 0), "k3": KL_Q_P}.get(estimator, KL_P_Q)
   np.testing.assert_allclose(gradient, expected, atol=1e-6)
-  exact = jax.grad(_kl)(LOGITS, REFERENCE)
+  exact = variants.grad(_kl)(LOGITS, REFERENCE)
   np.testing.assert_allclose(exact, KL_P_Q, atol=1e-6)
-  other = jax.grad(_kl, argnums=1)(REFERENCE, LOGITS)
+  other = variants.grad(_kl, argnums=1)(REFERENCE, LOGITS)
   np.testing.assert_allclose(other, KL_Q_P, atol=1e-6)
   expected = 0.0248624 if estimator == "k2" else 0.0252672
   np.testing.assert_allclose(value, expected, atol=1e-7)
@@ -69,7 +74,7 @@ def test_off_policy_gradient_of_each_estimator(estimator):
   scores = jnp.eye(3) - jax.nn.softmax(LOGITS)[None]  # d log p_i / d logits
   mu = jax.nn.softmax(SAMPLER)
   if estimator == "k1":
-    expected = -jax.grad(_kl, argnums=1)(SAMPLER, LOGITS)
+    expected = -variants.grad(_kl, argnums=1)(SAMPLER, LOGITS)
   elif estimator == "k3":
     expected = (mu * (1 - jnp.exp(REFERENCE - LOGITS))) @ scores
   else:
@@ -77,7 +82,7 @@ def test_off_policy_gradient_of_each_estimator(estimator):
     half_square = lambda x: jnp.vdot(
         mu, 0.5 * jnp.square(jax.nn.log_softmax(x) - REFERENCE)
     )
-    slope = jax.grad(half_square)(LOGITS)
+    slope = variants.grad(half_square)(LOGITS)
     np.testing.assert_allclose(expected, slope, atol=1e-6)
   np.testing.assert_allclose(gradient, expected, atol=1e-6)
   # None of them is the gradient of the KL that is wanted.
@@ -108,7 +113,7 @@ def test_gradient_matches_finite_differences(estimator):
     call = lambda lp: regularizers.kl_loss(
         jnp.asarray(lp), jnp.array([-0.3, -1.2]), estimator=estimator
     )
-    check_grads(call, (jnp.array([-0.5, -1.0]),), order=1, rtol=1e-6)
+    check_grads(jax.jit(call), (jnp.array([-0.5, -1.0]),), order=1, rtol=1e-6)
 
 
 @variants.every
@@ -122,7 +127,7 @@ def test_values_by_hand_and_the_reference_is_held(variant, estimator):
   np.testing.assert_allclose(
       variant(call)(log_probs, reference), expected, rtol=1e-5, atol=1e-7
   )
-  slope = jax.grad(lambda ref: jnp.sum(call(log_probs, ref)))(reference)
+  slope = variants.grad(lambda ref: jnp.sum(call(log_probs, ref)))(reference)
   np.testing.assert_array_equal(slope, 0.0)
 
 
@@ -140,7 +145,7 @@ def test_far_from_the_reference_all_is_finite_and_still_pulls(estimator):
   total = lambda x: jnp.sum(
       regularizers.kl_loss(x, reference, estimator=estimator)
   )
-  value, slope = jax.value_and_grad(total)(log_probs)
+  value, slope = variants.value_and_grad(total)(log_probs)
   assert np.isfinite(value) and np.all(np.isfinite(slope))
   assert np.all(slope != 0)
 
@@ -170,7 +175,7 @@ def test_k1_in_the_reward_has_the_gradient_of_the_sequence_kl():
     log_probs = jnp.sum(_two_token_policy(params, tokens), -1)
     return jnp.vdot(jnp.exp(log_probs), log_probs - jnp.sum(reference, -1))
 
-  exact = jax.grad(sequence_kl)(params)
+  exact = variants.grad(sequence_kl)(params)
   penalty = regularizers.kl_reward_penalty(fixed, reference, coefficient=0.7)
   for returns in (
       temporal.reward_to_go(penalty),
@@ -182,7 +187,8 @@ def test_k1_in_the_reward_has_the_gradient_of_the_sequence_kl():
       losses = policy_gradient.score_surrogate(log_probs, returns)
       return jnp.vdot(chance, jnp.sum(losses, -1))
 
-    np.testing.assert_allclose(jax.grad(loss)(params), 0.7 * exact, atol=1e-6)
+    slope = variants.grad(loss)(params)
+    np.testing.assert_allclose(slope, 0.7 * exact, atol=1e-6)
 
   def token_loss(params):
     losses = regularizers.kl_loss(
@@ -190,7 +196,7 @@ def test_k1_in_the_reward_has_the_gradient_of_the_sequence_kl():
     )
     return jnp.vdot(chance, jnp.sum(losses, -1))
 
-  per_token = jax.grad(token_loss)(params)
+  per_token = variants.grad(token_loss)(params)
   # Right for the last token, short of the effect of the first on the second.
   np.testing.assert_allclose(per_token[1:], exact[1:], atol=1e-6)
   assert np.max(np.abs(per_token[0] - exact[0])) > 0.05
@@ -239,13 +245,13 @@ def test_entropy_bonus_and_its_sampled_impostor():
     return regularizers.entropy_bonus(entropy, coefficient=0.5)
 
   np.testing.assert_allclose(exact(LOGITS), -0.5 * -jnp.vdot(p, LOGITS))
-  assert np.max(np.abs(jax.grad(exact)(LOGITS))) > 0.05
+  assert np.max(np.abs(variants.grad(exact)(LOGITS))) > 0.05
   sampled = lambda logits: jnp.vdot(
       p,
       regularizers.entropy_bonus(-jax.nn.log_softmax(logits), coefficient=0.5),
   )
   np.testing.assert_allclose(sampled(LOGITS), exact(LOGITS), rtol=1e-6)
-  np.testing.assert_allclose(jax.grad(sampled)(LOGITS), 0.0, atol=1e-7)
+  np.testing.assert_allclose(variants.grad(sampled)(LOGITS), 0.0, atol=1e-7)
 
 
 BAND = dict(low=0.2, high=0.5, coefficient=10.0)
@@ -267,7 +273,7 @@ def test_entropy_band_gradient_and_one_row_for_a_batch():
   entropies = jnp.array([[0.0, 0.2, NAN], [0.6, 0.8, 0.7]])
   mask = jnp.array([[True, True, False], [True, True, True]])
   band = lambda h: regularizers.entropy_band(h, mask, **BAND)
-  slope = jax.grad(lambda h: jnp.sum(band(h)))(entropies)
+  slope = variants.grad(lambda h: jnp.sum(band(h)))(entropies)
   # -2 c (low - mean) / n and 2 c (mean - high) / n.
   expected = [[-1.0, -1.0, 0.0], [4 / 3] * 3]
   np.testing.assert_allclose(slope, expected, rtol=1e-5)

@@ -6,6 +6,8 @@ import pytest
 from rewardjax.reward_models import contrastive
 from tests import variants
 
+contrastive = variants.programs(contrastive)
+
 NAN = jnp.nan
 A = jnp.array([[1.0, 0.0], [1.0, 0.0], [NAN, NAN], [0.0, 0.0]])
 P = jnp.array([[0.8, 0.6], [0.0, 1.0], [1.0, NAN], [1.0, 0.0]])

@@ -8,6 +8,8 @@ import pytest
 from rewardjax.reward_models import decomposition as d
 from tests import variants
 
+d = variants.programs(d)
+
 NAN = jnp.nan
 STEPS = jnp.array([[1.0, 2.0, NAN, 0.5], [NAN, NAN, NAN, NAN]])
 MASK = jnp.array([[True, True, False, True], [False] * 4])
@@ -50,7 +52,7 @@ def test_mean_over_all_subsets_is_the_full_loss(size):
 
   full = lambda steps: d.return_decomposition_loss(steps, returns)
   both = jax.jit(
-      lambda x: [jax.value_and_grad(f)(x) for f in (part, full)]
+      lambda x: [variants.value_and_grad(f)(x) for f in (part, full)]
   )
   (value, slope), (expected, expected_slope) = both(steps)
   np.testing.assert_allclose(value, expected, rtol=1e-5)
@@ -82,7 +84,7 @@ def test_subsets_are_drawn_evenly_and_without_replacement():
 
 def test_gradients_are_held_and_masked():
   loss = lambda s, r: jnp.sum(d.return_decomposition_loss(s, r, MASK))
-  slope, held = jax.grad(loss, (0, 1))(STEPS, RETURNS)
+  slope, held = variants.grad(loss, (0, 1))(STEPS, RETURNS)
   np.testing.assert_allclose(slope, [[-3, -3, 0, -3], [0] * 4])
   np.testing.assert_array_equal(held, 0.0)
 

@@ -10,6 +10,8 @@ from rewardjax.core.masking import Mean
 from rewardjax.reward_models import ensembles, fitting
 from tests import variants
 
+ensembles = variants.programs(ensembles)
+
 NAN = jnp.nan
 SCORES = jnp.array([[1.0, 2.0, NAN, 4.0, 5.0], [3.0, NAN, 3.0, NAN, NAN]])
 MASK = ~jnp.isnan(SCORES)
@@ -54,7 +56,7 @@ def test_one_member_is_every_rule_and_order_does_not_matter(name):
 
 @every_rule
 def test_gradients_are_finite_and_masked_members_have_none(name):
-  slope = jax.grad(lambda r: jnp.sum(RULES[name](r, MASK)))(SCORES)
+  slope = variants.grad(lambda r: jnp.sum(RULES[name](r, MASK)))(SCORES)
   assert np.all(np.isfinite(slope))
   np.testing.assert_array_equal(slope[~MASK], 0.0)
   # A constant added to all members comes out once.
@@ -91,7 +93,7 @@ def test_weighted_by_hand(variant):
 
 def test_a_spread_too_small_to_square_has_no_gradient():
   r = jnp.array([[0.0, 1e-30, -1e-30]])
-  value, slope = jax.value_and_grad(
+  value, slope = variants.value_and_grad(
       lambda r: ensembles.mean_minus_std(r)[0]
   )(r)
   assert abs(value) < 1e-30
@@ -135,7 +137,7 @@ def test_preference_strength_by_hand(variant):
   strength = variant(ensembles.preference_strength)(SCORES, MASK)
   np.testing.assert_allclose(strength.mean, [3.0, 3.0])
   np.testing.assert_allclose(strength.std, [np.sqrt(2.5), 0.0], rtol=1e-6)
-  slope = jax.grad(
+  slope = variants.grad(
       lambda r: jnp.sum(ensembles.preference_strength(r, MASK).std)
   )(SCORES)
   assert np.all(np.isfinite(slope))
@@ -177,9 +179,10 @@ def test_members_learn_as_if_alone():
   key = jax.random.key(5)
   fitted = ensembles.fit(key, init, train, num_members=3)
   init_key, train_key = jax.random.split(key)
+  train_alone = jax.jit(train)
   for e in range(3):
     start = init(jax.random.fold_in(init_key, e))
-    alone = jax.jit(train)(jax.random.fold_in(train_key, e), start)
+    alone = train_alone(jax.random.fold_in(train_key, e), start)
     for a, b in zip(jax.tree.leaves(fitted), jax.tree.leaves(alone)):
       np.testing.assert_allclose(a[e], b, rtol=1e-4, atol=1e-6)
   scores = ensembles.predict(apply, fitted.params, X)

@@ -6,6 +6,8 @@ import pytest
 from rewardjax.reward_models import laplace
 from tests import variants
 
+laplace = variants.programs(laplace)
+
 NAN = jnp.nan
 D = jnp.array([[1.0, 0.5], [-0.3, 2.0], [0.8, -0.1], [NAN, NAN]])
 MASK = jnp.array([True, True, True, False])
@@ -74,7 +76,7 @@ def test_reward_subtracts_deviations():
       laplace.reward(posterior, x, coefficient=1.5), mean - 1.5 * spread,
       rtol=1e-5, atol=1e-6,
   )
-  slope = jax.grad(
+  slope = variants.grad(
       lambda x: jnp.sum(laplace.reward(posterior, x, coefficient=1.0))
   )(x)
   assert np.all(np.isfinite(slope))

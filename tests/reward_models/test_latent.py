@@ -7,6 +7,8 @@ from rewardjax.core import links
 from rewardjax.reward_models import latent
 from tests import variants
 
+latent = variants.programs(latent)
+
 NAN = jnp.nan
 
 
@@ -54,7 +56,7 @@ def test_ideal_point_gradient_is_finite_at_the_point():
   items = jnp.array([[1.0, 1.0], [4.0, 1.0], [NAN, 0.0]])
   ideals = jnp.ones((3, 2))
   mask = jnp.array([True, True, False])
-  slope = jax.grad(
+  slope = variants.grad(
       lambda x: jnp.sum(latent.ideal_point_reward(x, ideals, mask))
   )(items)
   np.testing.assert_allclose(slope, [[0, 0], [-1, 0], [0, 0]], atol=1e-6)
@@ -96,7 +98,7 @@ def test_latents_on_the_sphere():
   np.testing.assert_allclose(
       jnp.linalg.norm(drawn, axis=-1), np.sqrt(2), rtol=1e-5
   )
-  slope = jax.grad(lambda x: jnp.sum(latent.on_sphere(x)))(mean)
+  slope = variants.grad(lambda x: jnp.sum(latent.on_sphere(x)))(mean)
   assert np.all(np.isfinite(slope))
 
 
@@ -104,7 +106,7 @@ def test_gradient_of_a_draw():
   mean, log_variance = jnp.array([[1.0, 2.0]]), jnp.array([[0.2, -0.4]])
   key = jax.random.key(3)
   draw = lambda m, v: jnp.sum(latent.draw_latent(key, m, v))
-  of_mean, of_log = jax.grad(draw, argnums=(0, 1))(mean, log_variance)
+  of_mean, of_log = variants.grad(draw, argnums=(0, 1))(mean, log_variance)
   np.testing.assert_allclose(of_mean, 1.0)
   noise = latent.draw_latent(key, mean, log_variance) - mean
   np.testing.assert_allclose(of_log, 0.5 * noise, rtol=1e-5)
@@ -138,7 +140,7 @@ def test_query_information_against_numpy():
   expected = entropy(p.mean(-1)) - entropy(p).mean(-1)
   actual = latent.query_information(log_odds)
   np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
-  slope = jax.grad(lambda x: jnp.sum(latent.query_information(x)))(
+  slope = variants.grad(lambda x: jnp.sum(latent.query_information(x)))(
       jnp.array([400.0, -400.0, 0.0])
   )
   assert np.all(np.isfinite(slope))

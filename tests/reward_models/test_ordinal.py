@@ -9,6 +9,8 @@ import pytest
 from rewardjax.reward_models import ordinal
 from tests import variants
 
+ordinal = variants.programs(ordinal)
+
 NAN = jnp.nan
 CHOSEN = jnp.log(jnp.array([[0.1, 0.2, 0.7], [NAN, 0.5, 0.5]]))
 REJECTED = jnp.log(jnp.array([[0.5, 0.3, 0.2], [0.2, 0.4, 0.4]]))
@@ -37,7 +39,7 @@ def test_gradient_is_the_other_distribution_function():
     return jnp.exp(ordinal.preference_log_prob(log_c, log_r))
 
   c, r = jnp.exp(CHOSEN[0]), jnp.exp(REJECTED[0])
-  of_c, of_r = jax.grad(win, argnums=(0, 1))(CHOSEN[0], REJECTED[0])
+  of_c, of_r = variants.grad(win, argnums=(0, 1))(CHOSEN[0], REJECTED[0])
   below = np.array([0, 0.5, 0.8])  # F_r(k - 1)
   above = 1 - np.array([0.1, 0.3, 1.0])  # 1 - F_c(k)
   # Through the softmax: p (g - sum p g).
@@ -47,13 +49,13 @@ def test_gradient_is_the_other_distribution_function():
 
 
 def test_masked_and_far_out_logits():
-  slope = jax.grad(
+  slope = variants.grad(
       lambda c: jnp.sum(ordinal.preference_log_prob(c, REJECTED, mask=MASK))
   )(CHOSEN)
   assert np.all(np.isfinite(slope))
   np.testing.assert_array_equal(slope[1], 0.0)
   c, r = jnp.array([200.0, 0.0, -200.0]), jnp.array([-200.0, 0.0, 200.0])
-  value, slope = jax.value_and_grad(ordinal.preference_log_prob)(c, r)
+  value, slope = variants.value_and_grad(ordinal.preference_log_prob)(c, r)
   np.testing.assert_allclose(value, -400.0, rtol=0.5)
   assert np.all(np.isfinite(slope)) and np.isfinite(value)
 
@@ -64,9 +66,10 @@ def test_an_empty_region_has_no_gradient():
   total = lambda c, m: jnp.sum(
       ordinal.preference_log_prob(c, logits, region, m)
   )
-  value, slope = jax.value_and_grad(total)(logits, jnp.array([False, True]))
+  call = variants.value_and_grad(total)
+  value, slope = call(logits, jnp.array([False, True]))
   assert np.isfinite(value) and np.all(slope[0] == 0) and np.any(slope[1] != 0)
-  value, slope = jax.value_and_grad(total)(logits, None)
+  value, slope = call(logits, None)
   assert value == -jnp.inf and np.all(np.isfinite(slope))
 
 
@@ -142,7 +145,7 @@ def test_moments_of_given_grades_and_impossible_ones():
   logits = jnp.array([0.0, -jnp.inf, 0.0])
   actual = ordinal.moments(logits, jnp.array([0.0, 5.0, 10.0]))
   assert (actual.mean, actual.variance) == (5.0, 25.0)
-  slope = jax.grad(lambda x: ordinal.moments(x).mean)(logits)
+  slope = variants.grad(lambda x: ordinal.moments(x).mean)(logits)
   np.testing.assert_allclose(slope, [-0.5, 0.0, 0.5], atol=1e-6)
   half = ordinal.moments(jnp.zeros(4, jnp.bfloat16))
   assert half.mean.dtype == jnp.float32

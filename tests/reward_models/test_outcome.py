@@ -1,10 +1,11 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rewardjax.reward_models import outcome
 from tests import variants
+
+outcome = variants.programs(outcome)
 
 NAN = jnp.nan
 REWARDS = jnp.array([[2.0, 1.0, -3.0, -1.0], [-1.0, NAN, 3.0, NAN]])
@@ -47,7 +48,7 @@ def test_outcome_loss_gradient_and_large_logits():
   total = lambda x: jnp.sum(outcome.outcome_loss(x, correct, MASK))
   sigmoid = lambda x: 1 / (1 + np.exp(-x))
   expected = np.array([[(sigmoid(-0.25) - 1) / 4], [sigmoid(1.0) / 2]])
-  slope = jax.grad(total)(REWARDS)
+  slope = variants.grad(total)(REWARDS)
   np.testing.assert_allclose(slope, expected * np.asarray(MASK), rtol=1e-5)
   far = jnp.array([[800.0], [800.0]])
   actual = outcome.outcome_loss(far, correct, jnp.ones((2, 1), bool))
@@ -58,14 +59,14 @@ def test_edges():
   nothing = jnp.zeros_like(MASK)
   correct = jnp.array([True, False])
   loss = lambda x: jnp.sum(outcome.outcome_loss(x, correct, nothing))
-  value, slope = jax.value_and_grad(loss)(REWARDS)
+  value, slope = variants.value_and_grad(loss)(REWARDS)
   assert value == 0
   np.testing.assert_array_equal(slope, 0)
   np.testing.assert_array_equal(outcome.token_weights(REWARDS, nothing), 0)
   narrow = outcome.token_weights(jnp.ones((1, 2), jnp.bfloat16))
   assert narrow.positive.dtype == jnp.float32
   weight = lambda x: jnp.sum(outcome.token_weights(x, MASK).positive)
-  slope = jax.grad(weight)(REWARDS)
+  slope = variants.grad(weight)(REWARDS)
   assert jnp.all(jnp.isfinite(slope)) and slope[1, 1] == slope[1, 3] == 0
 
 

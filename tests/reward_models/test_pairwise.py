@@ -9,6 +9,8 @@ from rewardjax.core import masking
 from rewardjax.reward_models import pairwise
 from tests import variants
 
+pairwise = variants.programs(pairwise)
+
 NAN = jnp.nan
 DIFF = jnp.array([[0.9, NAN], [-0.4, 2.0]])
 MASK = jnp.array([[True, False], [True, True]])
@@ -68,7 +70,7 @@ def test_gradient_in_closed_form_and_data_held():
 
   ones = jnp.ones(DIFF.shape)
   arguments = (DIFF, 0.8 * ones, 0.5 * ones, 2 * ones, 3 * ones)
-  slope, *held = jax.grad(total, argnums=(0, 1, 2, 3, 4))(*arguments)
+  slope, *held = variants.grad(total, argnums=(0, 1, 2, 3, 4))(*arguments)
   z = 2 * (np.nan_to_num(DIFF) - 0.5)
   expected = -3 * 2 * (0.8 - 1 / (1 + np.exp(-z))) * np.asarray(MASK)
   np.testing.assert_allclose(slope, expected, rtol=1e-5)
@@ -88,7 +90,7 @@ def test_far_out_differences_are_finite():
   """Pain 17 (OpenRLHF `LogExpLoss`): log(1 + exp(diff)) overflows."""
   diff = jnp.array([-1e4, 1e4])
   np.testing.assert_allclose(pairwise.pairwise_logistic(diff), [1e4, 0.0])
-  slope = jax.grad(lambda d: jnp.sum(pairwise.pairwise_logistic(d)))(diff)
+  slope = variants.grad(lambda d: jnp.sum(pairwise.pairwise_logistic(d)))(diff)
   np.testing.assert_allclose(slope, [-1.0, 0.0])
   half = pairwise.pairwise_logistic(diff.astype(jnp.bfloat16))
   assert half.dtype == jnp.float32
@@ -122,7 +124,7 @@ def test_penalties_by_hand(variant):
 def test_penalty_gradients(penalty, expected):
   rewards = jnp.array([[2.0, NAN], [-1.0, 5.0]])
   mask = jnp.array([True, False])
-  slope = jax.grad(lambda r: jnp.sum(penalty(r[0], r[1], mask)))(rewards)
+  slope = variants.grad(lambda r: jnp.sum(penalty(r[0], r[1], mask)))(rewards)
   np.testing.assert_allclose(slope, expected)
 
 
@@ -168,7 +170,7 @@ def test_rao_kupper_gradients():
   def total(diff, k):
     return jnp.sum(pairwise.rao_kupper(diff, outcome, mask, tie_factor=k))
 
-  slope, slope_k = jax.grad(total, argnums=(0, 1))(diff, jnp.array(3.0))
+  slope, slope_k = variants.grad(total, argnums=(0, 1))(diff, jnp.array(3.0))
   d, log_k = np.array([0.5, -0.3, 1.2]), np.log(3)
   s = lambda x: 1 / (1 + np.exp(-x))
   first, second = s(d - log_k), s(-d - log_k)
@@ -182,7 +184,7 @@ def test_rao_kupper_gradients():
 
   numeric = (loss(3 + 1e-6) - loss(3 - 1e-6)) / 2e-6
   np.testing.assert_allclose(slope_k, numeric, rtol=1e-4)
-  at_one = jax.grad(total, argnums=1)(diff, jnp.array(1.0))
+  at_one = variants.grad(total, argnums=1)(diff, jnp.array(1.0))
   assert np.isfinite(at_one)  # a tie in the batch does not make it NaN
 
 
@@ -222,7 +224,7 @@ def test_a_list_of_ties_has_no_loss_and_no_gradient():
     losses = pairwise.pairwise_logistic(pairs.diff, pairs.valid)
     return masking.masked_mean(losses, pairs.valid)
 
-  value, slope = jax.value_and_grad(loss)(jnp.array([1.0, NAN, 2.0]))
+  value, slope = variants.value_and_grad(loss)(jnp.array([1.0, NAN, 2.0]))
   assert value == 0
   np.testing.assert_array_equal(slope, 0.0)
 

@@ -5,6 +5,9 @@ import pytest
 
 from rewardjax.core import links
 from rewardjax.reward_models import process
+from tests import variants
+
+process = variants.programs(process)
 
 NAN = jnp.nan
 # Step sums (2, 1, 3) and (-1, 0, 1) at beta .05: the example of the table.
@@ -55,7 +58,7 @@ def test_a_constant_added_to_all_scores_changes_nothing():
 
 def test_gradient_in_closed_form():
   value = lambda s: process.trajectory_preference_loss(s, WINS).value
-  slope = jax.grad(value)(SCORES)
+  slope = variants.grad(value)(SCORES)
   pull = 1 / (1 + np.exp(0.1)) / 3  # sigmoid(-margin), over three steps
   np.testing.assert_allclose(slope, [[[-pull] * 3, [pull] * 3]], rtol=1e-5)
 
@@ -66,7 +69,7 @@ def test_without_a_pair_there_is_no_update(wins):
       s, jnp.array([wins])
   ).value
   assert value(SCORES) == 0.0
-  np.testing.assert_array_equal(jax.grad(value)(SCORES), 0.0)
+  np.testing.assert_array_equal(variants.grad(value)(SCORES), 0.0)
 
 
 def test_unknown_trajectories_and_padding_carry_nothing():
@@ -75,7 +78,7 @@ def test_unknown_trajectories_and_padding_carry_nothing():
   value = lambda s: process.trajectory_preference_loss(
       s, WINS, None, step_mask
   ).value
-  slope = jax.grad(value)(scores)
+  slope = variants.grad(value)(scores)
   assert np.all(np.isfinite(slope)) and slope[0, 0, 2] == 0.0
   mask = jnp.array([[True, False]])
   assert process.trajectory_preference_loss(scores, WINS, mask).weight == 0
@@ -84,7 +87,7 @@ def test_unknown_trajectories_and_padding_carry_nothing():
 def test_the_link_is_finite_far_out():
   x = jnp.array([-1e4, 0.0, 1e4])
   np.testing.assert_allclose(links.logistic(x), [1e4, np.log(2), 0.0])
-  slope = jax.grad(lambda x: jnp.sum(links.logistic(x)))(x)
+  slope = variants.grad(lambda x: jnp.sum(links.logistic(x)))(x)
   np.testing.assert_allclose(slope, [-1, -0.5, 0])
 
 

@@ -1,4 +1,3 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -6,6 +5,8 @@ import pytest
 from rewardjax.core.masking import Mean
 from rewardjax.reward_models import process
 from tests import variants
+
+process = variants.programs(process)
 
 NAN = jnp.nan
 LABELS = jnp.array([[1, 1, 0, 1], [0, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 1]])
@@ -47,7 +48,7 @@ def test_prm_loss_by_hand(variant):
 
 def test_prm_gradient_in_closed_form_and_held_targets():
   mean = lambda z, t: Mean.of(process.prm_loss(z, t, REAL), REAL).value
-  to_logits, to_targets = jax.grad(mean, (0, 1))(LOGITS, TARGETS)
+  to_logits, to_targets = variants.grad(mean, (0, 1))(LOGITS, TARGETS)
   sigmoid = lambda z: 1 / (1 + np.exp(-z))
   expected = np.array([[-0.5, sigmoid(2) - 0.25, 0], [sigmoid(-1), 0, 0]]) / 3
   np.testing.assert_allclose(to_logits, expected, rtol=1e-5)
@@ -84,12 +85,12 @@ def test_orm_gradient_reaches_one_logit_a_chain():
   total = lambda z, m: jnp.sum(
       process.orm_loss(z, jnp.array([True, False]), m)
   )
-  slope = jax.grad(total)(LOGITS, REAL)
+  slope = variants.grad(total)(LOGITS, REAL)
   expected = [[0, -1 / (1 + np.exp(2)), 0], [1 / (1 + np.exp(1)), 0, 0]]
   np.testing.assert_allclose(slope, expected, rtol=1e-5)
   none = jnp.zeros(REAL.shape, bool)
   assert total(LOGITS, none) == 0
-  np.testing.assert_array_equal(jax.grad(total)(LOGITS, none), 0)
+  np.testing.assert_array_equal(variants.grad(total)(LOGITS, none), 0)
 
 
 def test_labels_after_the_first_error_teach_nothing():
@@ -98,7 +99,7 @@ def test_labels_after_the_first_error_teach_nothing():
   mask = process.mask_after_first_error(labels)
   z = jnp.array([[0.3, -0.2, 1.0, 2.0]])
   total = lambda z: jnp.sum(process.prm_loss(z, labels.astype(float), mask))
-  slope = jax.grad(total)(z)
+  slope = variants.grad(total)(z)
   assert np.all(slope[:, :2] != 0) and not np.any(slope[:, 2:])
 
 

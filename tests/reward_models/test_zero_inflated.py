@@ -7,6 +7,8 @@ from rewardjax.reward_models import zero_inflated
 from rewardjax.reward_models.zero_inflated import ZeroInflated
 from tests import variants
 
+zero_inflated = variants.programs(zero_inflated)
+
 NAN = jnp.nan
 LOGIT = np.log(0.3 / 0.7)
 nll = zero_inflated.negative_log_likelihood
@@ -36,7 +38,7 @@ def test_mean_by_hand_and_bounded():
       zero_inflated.mean(several(())), 0.924065, atol=1e-6
   )
   wild = ZeroInflated(jnp.array(50.0), jnp.array(5.0), jnp.array(90.0))
-  value, slope = jax.value_and_grad(zero_inflated.mean)(wild)
+  value, slope = variants.value_and_grad(zero_inflated.mean)(wild)
   np.testing.assert_allclose(value, np.exp(12), rtol=1e-5)
   assert all(np.isfinite(x) for x in slope)
 
@@ -64,7 +66,7 @@ def test_gradients_against_finite_differences():
   def total(outputs, targets):
     return jnp.sum(nll(zero_inflated.read(outputs, mask), targets, mask))
 
-  slope, held = jax.grad(total, argnums=(0, 1))(outputs, targets)
+  slope, held = variants.grad(total, argnums=(0, 1))(outputs, targets)
   np.testing.assert_array_equal(held, 0.0)
   np.testing.assert_array_equal(slope[2], 0.0)
 
@@ -89,7 +91,7 @@ def test_extreme_outputs_are_finite():
   outputs = jnp.array([[-200.0, 0.0, -200.0], [200.0, 50.0, 90.0]])
   total = lambda x, y: jnp.sum(nll(zero_inflated.read(x), y))
   for y in (0.0, 1e-6, 1e6):
-    value, slope = jax.value_and_grad(total)(outputs, jnp.full(2, y))
+    value, slope = variants.value_and_grad(total)(outputs, jnp.full(2, y))
     assert np.isfinite(value) and np.all(np.isfinite(slope))
 
 
@@ -117,7 +119,7 @@ def test_gate_gradient_is_that_of_the_logits_alone():
   total = lambda a, b: jnp.sum(
       zero_inflated.gate_loss(a, b, mask, focus=0.0, soft_weight=0.0)
   )
-  of_logits, of_losses = jax.grad(total, argnums=(0, 1))(logits, losses)
+  of_logits, of_losses = variants.grad(total, argnums=(0, 1))(logits, losses)
   np.testing.assert_array_equal(of_losses, 0.0)
   # Plain cross-entropy: softmax minus one-hot.
   expected = jax.nn.softmax(logits[0]) - jnp.array([0.0, 1.0, 0.0])
@@ -129,10 +131,10 @@ def test_one_expert_has_no_gate_loss():
   loss = lambda x: jnp.sum(
       zero_inflated.gate_loss(x, jnp.array([[3.0]]), focus=0.5)
   )
-  value, slope = jax.value_and_grad(loss)(jnp.array([[0.7]]))
+  value, slope = variants.value_and_grad(loss)(jnp.array([[0.7]]))
   np.testing.assert_allclose(value, 0.0, atol=1e-12)
   np.testing.assert_allclose(slope, 0.0, atol=1e-12)
-  sure = jax.grad(
+  sure = variants.grad(
       lambda x: jnp.sum(
           zero_inflated.gate_loss(x, jnp.array([[0.0, 9.0]]), focus=0.5)
       )
@@ -153,7 +155,7 @@ def test_straight_through_by_hand(variant):
   actual = variant(zero_inflated.straight_through)(logits)
   np.testing.assert_array_equal(actual, [[0, 1, 0], [1, 0, 0]])
   weights = jnp.array([1.0, -2.0, 0.5])
-  slope = jax.grad(
+  slope = variants.grad(
       lambda x: jnp.vdot(
           weights, zero_inflated.straight_through(x, temperature=2.0)
       )

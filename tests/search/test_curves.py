@@ -7,6 +7,10 @@ import pytest
 
 from rewardjax.diagnostics import pass_at_k
 from rewardjax.search import curves
+from tests import variants
+
+pass_at_k = variants.programs(pass_at_k)
+curves = variants.programs(curves)
 
 KEY = jax.random.key(0)
 # Three problems; answer 9 is what could not be read.
@@ -62,6 +66,7 @@ def test_any_answer_is_pass_at_k(found):
     np.testing.assert_allclose(found.pass_at_n[i], expected, atol=0.03)
 
 
+@variants.op_by_op()
 def test_equal_rewards_make_the_weighted_vote_a_majority():
   found = curves.selection_curves(
       KEY, ANSWERS, jnp.full((3, 5), 0.4), GOLD, sizes=SIZES, num_runs=50

@@ -5,6 +5,8 @@ import pytest
 from rewardjax.search import voting
 from tests import variants
 
+voting = variants.programs(voting)
+
 # Plain, a tie, unparsable answers in the majority, nobody votes.
 ANSWERS = jnp.array([[3, 3, 5, 3], [5, 2, 5, 2], [-1, -1, -1, 7], [-1] * 4])
 

@@ -9,6 +9,9 @@ from rewardjax.advantages import group
 from rewardjax.shaping import aggregation
 from tests import variants
 
+group = variants.programs(group)
+aggregation = variants.programs(aggregation)
+
 NAN = jnp.nan
 # Two groups of three samples with two components.
 REWARDS = jnp.array(
@@ -109,7 +112,7 @@ def test_one_component_is_the_estimator_alone(function):
 
 @pytest.mark.parametrize("function", [sum_first, normalize_first])
 def test_masked_entries_carry_nothing(function):
-  slope = jax.grad(
+  slope = variants.grad(
       lambda r: jnp.sum(function(r, MASK, weights=WEIGHTS)[:, 0])
   )(REWARDS)
   assert np.all(np.isfinite(slope))

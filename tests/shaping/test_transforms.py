@@ -1,10 +1,11 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rewardjax.shaping import transforms
 from tests import variants
+
+transforms = variants.programs(transforms)
 
 NAN = jnp.nan
 # Row 0 is the example of the table; row 1 has a hole and padding.
@@ -59,13 +60,13 @@ def test_more_good_steps_pay_nothing():
 def test_gradients_of_step_transforms_and_of_masked_entries():
   clip = lambda x: jnp.sum(transforms.clip_steps(x, MASK, threshold=0.85))
   np.testing.assert_array_equal(
-      jax.grad(clip)(SCORES), [[0, 1, 0, 1, 0], [1, 0, 0, 0, 0]]
+      variants.grad(clip)(SCORES), [[0, 1, 0, 1, 0], [1, 0, 0, 0, 0]]
   )
   weights = jnp.array([[1.0, 2.0, 4.0, 8.0, 9.0]])
   delta = lambda x: jnp.sum(weights * transforms.delta_steps(x, MASK))
   # d r_k: its own weight less that of the step before; the last has none.
   np.testing.assert_array_equal(
-      jax.grad(delta)(SCORES), [[1, 1, 2, 0, 0], [1, 0, 0, 0, 0]]
+      variants.grad(delta)(SCORES), [[1, 1, 2, 0, 0], [1, 0, 0, 0, 0]]
   )
 
 
@@ -105,7 +106,7 @@ def test_gate_passes_no_gradient_through_its_threshold():
   total = lambda o, s: jnp.sum(
       transforms.gate(o, s, STEP_MASK, threshold=1.0)
   )
-  outcome, steps = jax.grad(total, (0, 1))(OUTCOME, STEPS)
+  outcome, steps = variants.grad(total, (0, 1))(OUTCOME, STEPS)
   np.testing.assert_array_equal(outcome, 1.0)
   np.testing.assert_array_equal(steps, [[0, 0, 0], [1, 1, 1]])
 
@@ -189,7 +190,7 @@ def test_calibrated_mix_reads_the_form_only_in_doubt(variant):
   call = variant(transforms.calibrated_mix)
   actual = call(scores, form, threshold=0.5, weight=0.1)
   np.testing.assert_allclose(actual, [0.45, 0.5], rtol=1e-6)
-  slope = jax.grad(
+  slope = variants.grad(
       lambda f: jnp.sum(
           transforms.calibrated_mix(scores, f, threshold=0.5, weight=0.1)
       )

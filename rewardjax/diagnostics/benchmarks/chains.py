@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from rewardjax.diagnostics import sections
 from rewardjax.diagnostics.benchmarks import arrays
 from rewardjax.diagnostics.benchmarks.arrays import Tables
 from rewardjax.types import ScoredRow
+
+
+@jax.jit
+def _found(scores, mask, labels, threshold) -> sections.ProcessF1:
+  first = sections.first_below(scores, mask, threshold=threshold)
+  return sections.process_bench_f1(first, labels)
 
 
 @arrays.exactly
@@ -28,16 +34,13 @@ def process_bench(
   subsets = {}
   for name, found in arrays.grouped(rows, lambda row: row.subset).items():
     scores, right, mask = arrays.padded(found)
-    sizes = jnp.sum(mask, axis=-1)
-    labels = jnp.where(right < sizes, right, -1)
+    sizes = np.sum(mask, axis=-1)
+    labels = np.where(right < sizes, right, -1)
     subsets[name] = scores, mask, labels
 
   def at(threshold):
     return {
-        name: sections.process_bench_f1(
-            sections.first_below(scores, mask, threshold=threshold), labels
-        )
-        for name, (scores, mask, labels) in subsets.items()
+        name: _found(*parts, threshold) for name, parts in subsets.items()
     }
 
   f1 = lambda found: arrays.mean({k: float(x.f1) for k, x in found.items()})

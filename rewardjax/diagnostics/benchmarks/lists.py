@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,7 +16,8 @@ def _ties(rows) -> sections.TiesScore:
   """Rows "ref:7" and "tied:7" of each prompt, side by side."""
   prompts = sorted({row.group.partition(":")[2] for row in rows})
   place = {prompt: i for i, prompt in enumerate(prompts)}
-  spread, gap = map(np.asarray, scoring.margins(*arrays.padded(rows)))
+  margins = jax.jit(scoring.margins)(*arrays.padded(rows))
+  spread, gap = map(np.asarray, margins)
   values = {
       name: (np.zeros((2, len(prompts))), np.zeros(len(prompts), bool))
       for name in ("ref", "tied")
@@ -26,7 +28,7 @@ def _ties(rows) -> sections.TiesScore:
     found[:, place[prompt]] = g, d
     mask[place[prompt]] = True
   (reference, has_reference), (tied, has_tied) = values.values()
-  return sections.ties_score(*map(
+  return jax.jit(sections.ties_score)(*map(
       jnp.asarray, (reference[0], tied[0], tied[1], has_reference, has_tied)
   ))
 
@@ -42,7 +44,7 @@ def rewardbench2(rows: Sequence[ScoredRow]) -> Tables:
   others = [row for row in rows if row.subset != "Ties"]
   subsets = {}
   if others:
-    best = scoring.best_of_k_correct(*arrays.padded(others))
+    best = jax.jit(scoring.best_of_k_correct)(*arrays.padded(others))
     subsets = arrays.means(best, [row.subset for row in others])
   tables = {"overall": {}, "subsets": subsets}
   if ties:
@@ -52,6 +54,15 @@ def rewardbench2(rows: Sequence[ScoredRow]) -> Tables:
   score = arrays.mean({name: x["score"] for name, x in subsets.items()})
   tables["overall"]["RewardBench 2"] = {"score": score}
   return tables
+
+
+@jax.jit
+def _columns(*padded):
+  return {
+      "score": scoring.separated(*padded),
+      "with ties": scoring.separated(*padded, ties="loose"),
+      "MRR": scoring.reciprocal_rank(*padded),
+  }
 
 
 @arrays.exactly
@@ -104,13 +115,7 @@ def rewardmath_pairs(rows: Sequence[ScoredRow]) -> Tables:
 
 def _one_against_many(problems: Sequence[ScoredRow]) -> Tables:
   """Of rows whose first score is that of the chosen solution."""
-  padded = arrays.padded(problems)
-  columns = {
-      "score": scoring.separated(*padded),
-      "with ties": scoring.separated(*padded, ties="loose"),
-      "MRR": scoring.reciprocal_rank(*padded),
-  }
-  columns = {name: np.asarray(x) for name, x in columns.items()}
+  columns = jax.device_get(_columns(*arrays.padded(problems)))
   subjects = np.array([problem.subset for problem in problems])
   part = lambda kept: {
       **{name: float(np.mean(x[kept])) for name, x in columns.items()},

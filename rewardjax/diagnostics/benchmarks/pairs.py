@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -50,8 +51,14 @@ _GROUPS = {
 
 def _credits(rows, ties="strict"):
   scores, _, _ = arrays.padded(rows)
-  found = comparisons.pairwise_accuracy(scores[:, 0], scores[:, 1], ties=ties)
-  return np.asarray(found)
+  scores = np.asarray(scores)
+  accuracy = jax.jit(comparisons.pairwise_accuracy, static_argnames="ties")
+  return np.asarray(accuracy(scores[:, 0], scores[:, -1], ties=ties))
+
+
+@jax.jit
+def _kappa(first, second):
+  return agreement.cohen_kappa(first, second, num_classes=3)
 
 
 def _sections(subsets):
@@ -123,9 +130,7 @@ def m_rewardbench(
       classes = lambda x, shared=shared: jnp.asarray(
           np.array([results[x][k] for k in shared], np.int32)
       )
-      row["kappa"] = float(agreement.cohen_kappa(
-          classes(reference), classes(name), num_classes=3
-      ))
+      row["kappa"] = float(_kappa(classes(reference), classes(name)))
   others = {k: v["score"] for k, v in table.items() if k != reference} or {
       k: v["score"] for k, v in table.items()
   }
@@ -174,9 +179,8 @@ def mm_rlhf(rows: Sequence[ScoredRow]) -> Tables:
     names = {row.group: None for row in found}
     place = {name: i for i, name in enumerate(names)}
     ids = np.array([place[row.group] for row in found], np.int32)
-    plus = comparisons.acc_plus(
-        jnp.asarray(credit), jnp.asarray(ids), num_groups=len(names)
-    )
+    acc_plus = jax.jit(comparisons.acc_plus, static_argnames="num_groups")
+    plus = acc_plus(credit, ids, num_groups=len(names))
     return {
         "ACC": float(np.mean(credit)),
         "ACC+": float(plus.value),
