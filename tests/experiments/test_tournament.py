@@ -5,19 +5,18 @@ import pytest
 
 from configs.tournament import rlvr as committed
 from experiments import (
-    results,
-    rlvr_config,
-    rlvr_recipes,
-    rlvr_report,
-    tournament,
-    tournament_page,
-    tournament_report,
-    tournament_statistics,
+  results,
+  rlvr_config,
+  rlvr_recipes,
+  rlvr_report,
+  tournament,
+  tournament_page,
+  tournament_report,
+  tournament_statistics,
 )
 from experiments.tournament_statistics import IMPROVES, IQM, REACHED
 from rewardjax.training.figures import Curve
 from tests.experiments.rlvr_runs import rows_of
-
 
 # Where tests run side by side, those that share the tournament share it.
 one_worker = pytest.mark.xdist_group("tournament")
