@@ -26,6 +26,7 @@ def test_tiny_study_writes_its_files(name, tmp_path, capsys):
   )
 
 
+@pytest.mark.usefixtures("drawn_lightly")
 def test_nothing_is_kept_unless_asked(tmp_path):
   before = set(results.RESULTS.glob("*.json"))
   noise_study.run(config_of("kl_fixed_point"), tmp_path)
@@ -58,15 +59,19 @@ def card_world():
   )
 
 
+def expected_gradients(world, method, *, group_size):
+  return jax.jit(lambda world: arms.expected_gradients(
+      world, world.logits, [method], group_size=group_size
+  ))(world)
+
+
 @pytest.mark.parametrize("correction", ["raw", "backward"])
 def test_expected_gradients_agree_with_the_harness(correction):
   """Two independent listings of the same outcomes."""
   name = "none" if correction == "raw" else correction
   world = card_world()
   method = arms.make_method(name, "standardized")
-  actual = arms.expected_gradients(
-      world, world.logits, [method], group_size=3
-  )
+  actual = expected_gradients(world, method, group_size=3)
   expected = enumeration.expected_gradient(
       w.FLAT,
       w.four_actions(),
@@ -79,12 +84,10 @@ def test_expected_gradients_agree_with_the_harness(correction):
 def test_exact_gradient_of_the_four_actions():
   world = card_world()
   expected = [[0.141231, -0.066121, -0.179736, 0.104626]]
-  actual = arms.exact_gradient(world, world.logits)
+  actual = jax.jit(lambda x: arms.exact_gradient(x, x.logits))(world)
   np.testing.assert_allclose(actual, expected, atol=1e-6)
   backward = arms.make_method("backward", "none")
-  actual = arms.expected_gradients(
-      world, world.logits, [backward], group_size=1
-  )
+  actual = expected_gradients(world, backward, group_size=1)
   np.testing.assert_allclose(actual[0], expected, atol=1e-6)
 
 
@@ -117,6 +120,7 @@ def test_methods_are_trained_apart_on_the_same_draws():
   )
   key = jax.random.key(3)
   both, _ = arms.learn(key, world, [one, two], **options)
+  both = np.asarray(both)
   for row, method in zip(both, (one, two)):
     alone, _ = arms.learn(key, world, [method], **options)
     np.testing.assert_allclose(row, alone[0], atol=1e-6)

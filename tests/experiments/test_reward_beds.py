@@ -6,9 +6,16 @@ import numpy as np
 
 from experiments.reward_studies.beds import gold, steps, tokens, users
 from rewardjax.types import NoiseRates
+from tests import light_keys
 
-KEY = jax.random.key(0)
-TRUTH = gold.gold_model(jax.random.key(1), dim=4)
+KEY = jax.random.key(0, impl=light_keys.IMPL)
+OTHER = jax.random.key(1, impl=light_keys.IMPL)
+TRUTH = gold.gold_model(OTHER, dim=4)
+
+
+def made(call):
+  """What a call without arguments returns, compiled once."""
+  return jax.device_get(jax.jit(call)())
 
 
 def test_gold_is_standard_and_reads_its_own_coordinates():
@@ -40,12 +47,14 @@ def test_labels_are_wrong_at_their_rates():
 
 
 def test_blunt_labels_and_stretched_candidates():
-  pairs = gold.compare(KEY, TRUTH, num_pairs=20000, sharpness=1.0)
-  share = jnp.mean(jax.nn.sigmoid(jnp.abs(pairs.gap)))
-  right = jnp.mean((pairs.truth > 0.5) == (pairs.gap > 0))
+  pairs, x = made(lambda: (
+      gold.compare(KEY, TRUTH, num_pairs=20000, sharpness=1.0),
+      gold.candidates(KEY, (20000,), dim=16, tail=0.03),
+  ))
+  share = np.mean(1 / (1 + np.exp(-np.abs(pairs.gap))))
+  right = np.mean((pairs.truth > 0.5) == (pairs.gap > 0))
   np.testing.assert_allclose(right, share, atol=0.02)
-  x = gold.candidates(KEY, (20000,), dim=16, tail=0.03)
-  assert abs(float(jnp.mean(jnp.linalg.norm(x, axis=-1) > 7)) - 0.03) < 0.01
+  assert abs(np.mean(np.linalg.norm(x, axis=-1) > 7) - 0.03) < 0.01
 
 
 def test_levels_ratings_strengths_and_ties_by_hand():
@@ -72,13 +81,15 @@ def test_two_kinds_of_users_differ_on_one_thing_only():
   x = jnp.array([1.0, 1.0, 0.0])
   worth = users.value(jnp.stack([x, x]), kinds[:2])
   np.testing.assert_allclose(worth, [1.3, -0.7], atol=1e-6)
-  made = users.survey(KEY, kinds, num_pairs=4000, dim=3, flip_rate=0.1)
-  gap = users.value(made.chosen, kinds[:, None])
-  gap -= users.value(made.rejected, kinds[:, None])
-  np.testing.assert_allclose(jnp.mean(gap > 0, -1), 0.9, atol=0.03)
 
+  def gaps():
+    rows = users.survey(KEY, kinds, num_pairs=4000, dim=3, flip_rate=0.1)
+    chosen, rejected = (
+        users.value(x, kinds[:, None]) for x in (rows.chosen, rows.rejected)
+    )
+    return chosen - rejected
 
-KEY = jax.random.key(0)
+  np.testing.assert_allclose(np.mean(made(gaps) > 0, -1), 0.9, atol=0.03)
 
 
 def test_gold_by_hand():
@@ -95,19 +106,29 @@ def test_texts_follow_their_law_and_their_length():
   np.testing.assert_allclose(law[1, 3:], [0.15] * 3 + [0.36, 0.04], rtol=1e-6)
   wide = jnp.broadcast_to(law[:, None], (2, 2000, 8))
   lengths = jnp.full((2, 2000), 3).at[:, 0].set(5)
-  texts = tokens.draw_texts(KEY, wide, length=5, lengths=lengths)
+
+  def draw():
+    texts = tokens.draw_texts(KEY, wide, length=5, lengths=lengths)
+    return texts, tokens.counts(texts)
+
+  texts, counts = made(draw)
   assert texts.mask[0, 0].all() and texts.mask.sum() == 2 * (1999 * 3 + 5)
-  seen = tokens.counts(texts).sum(1) / texts.mask.sum((1, 2))[:, None]
+  seen = counts.sum(1) / texts.mask.sum((1, 2))[:, None]
   np.testing.assert_allclose(seen, law, atol=0.02)
 
 
 def test_the_chosen_text_has_more_gold_and_the_style_of_the_label():
-  pairs = tokens.draw_pairs(
-      KEY, 500, length=10, quality=0.7, style=0.95, style_share=0.4
-  )
-  assert (tokens.gold(pairs.chosen) >= tokens.gold(pairs.rejected)).all()
-  style = lambda texts: tokens.counts(texts)[:, 6].mean()
-  assert style(pairs.chosen) > 3 * style(pairs.rejected)
+
+  def draw():
+    pairs = tokens.draw_pairs(
+        KEY, 500, length=10, quality=0.7, style=0.95, style_share=0.4
+    )
+    both = (pairs.chosen, pairs.rejected)
+    return [(tokens.gold(x), tokens.counts(x)[:, 6]) for x in both]
+
+  (chosen, style), (rejected, other) = made(draw)
+  assert (chosen >= rejected).all()
+  assert style.mean() > 3 * other.mean()
 
 
 def test_padding_does_not_change_a_score():
@@ -116,25 +137,25 @@ def test_padding_does_not_change_a_score():
   short = tokens.Texts(row, jnp.ones((1, 3), bool))
   mask = jnp.array([[True] * 3 + [False] * 2])
   long = tokens.Texts(jnp.concatenate([row, none], -1), mask)
-  np.testing.assert_allclose(scorer(short), scorer(long), rtol=1e-6)
+  scores = made(lambda: (scorer(short), scorer(long)))
+  np.testing.assert_allclose(*scores, rtol=1e-6)
 
 
 def test_chains_err_once_and_may_be_mended():
   draw = lambda repair: steps.draw_chains(
       KEY, 4000, num_steps=4, num_features=3, signal=2.0, repair=repair
   )
-  chains = draw(0.0)
+  # With repair: an error before the last step is mended or lasts.
+  chains, mended = made(lambda: (draw(0.0), draw(1.0)))
   # Nothing is right after an error; half have none; places are uniform.
-  assert (jnp.diff(chains.right.astype(int), axis=-1) <= 0).all()
+  assert (np.diff(chains.right.astype(int), axis=-1) <= 0).all()
   assert abs(chains.correct.mean() - 0.5) < 0.03
-  first = jnp.sum(chains.right, -1)[~chains.correct]
+  first = np.sum(chains.right, -1)[~chains.correct]
   np.testing.assert_allclose(
       np.bincount(first) / first.size, 0.25, atol=0.03
   )
-  along = jnp.where(chains.right, 1, -1) * chains.features.sum(-1) / 3**0.5
+  along = np.where(chains.right, 1, -1) * chains.features.sum(-1) / 3**0.5
   assert abs(along.mean() - 2) < 0.05 and abs(along.std() - 1) < 0.05
-  # With repair: an error before the last step is mended or lasts.
-  mended = draw(1.0)
   assert ((~mended.right).sum(-1) <= 1).all()
   assert abs(mended.correct.mean() - (1 - 0.5 / 4)) < 0.03
 
@@ -153,13 +174,17 @@ def test_completions_tell_right_beginnings_from_wrong_ones():
 
 
 def test_a_judge_learns_the_direction_of_right_steps():
-  chains = steps.draw_chains(
-      KEY, 300, num_steps=4, num_features=3, signal=2.0
-  )
-  judge = steps.fit_judge(
-      KEY,
-      (chains.features, chains.right.astype(float), jnp.ones((300, 4), bool)),
-      num_steps=100, batch_size=32, learning_rate=0.1,
-  )
-  said = judge(chains.features) > 0
-  assert (said == chains.right).mean() > 0.95
+
+  def learn():
+    chains = steps.draw_chains(
+        KEY, 300, num_steps=4, num_features=3, signal=2.0
+    )
+    mask = jnp.ones((300, 4), bool)
+    judge = steps.fit_judge(
+        KEY, (chains.features, chains.right.astype(float), mask),
+        num_steps=100, batch_size=32, learning_rate=0.1,
+    )
+    return judge(chains.features), chains.right
+
+  said, right = made(learn)
+  assert ((said > 0) == right).mean() > 0.95

@@ -26,22 +26,35 @@ from rewardjax.policies import decoding
 from rewardjax.rewards import routes
 from rewardjax.rewards.verifiers import text, tool_calls
 from rewardjax.types import NoiseRates
+from tests import light_keys
 
-KEY = jax.random.key(0)
+KEY = jax.random.key(0, impl=light_keys.IMPL)
 PROMPTS = studies_models.pack([[1, 2], [3]], 2, left=True)
 
 
+@functools.cache
+@jax.jit
 def random_speller():
   params = studies_speller.init(KEY, prompt=2, length=3, vocab=4, width=5)
   out = jax.random.normal(KEY, params.out.shape)
   return params._replace(out=out, bias=params.bias + 0.3)
 
 
-def sampled(**options):
-  return decoding.sample(
-      KEY, studies_speller.decoder(), random_speller(), *PROMPTS,
-      num_samples=6, max_new_tokens=3, stop_tokens=(0,), **options,
-  )
+@functools.cache
+def sampled():
+  """Rollouts, and what they score."""
+
+  @jax.jit
+  def run(params):
+    rollouts = decoding.sample(
+        KEY, studies_speller.decoder(), params, *PROMPTS,
+        num_samples=6, max_new_tokens=3, stop_tokens=(0,),
+    )
+    return rollouts, studies_models.score(
+        studies_speller.logits, params, rollouts
+    )
+
+  return run(random_speller())
 
 
 def test_rows_are_padded_on_their_side():
@@ -54,11 +67,8 @@ def test_rows_are_padded_on_their_side():
 
 
 def test_a_speller_scores_what_it_samples():
-  rollouts = sampled()
+  rollouts, scores = jax.device_get(sampled())
   assert np.any(~rollouts.mask) and len(np.unique(rollouts.tokens)) > 2
-  scores = studies_models.score(
-      studies_speller.logits, random_speller(), rollouts
-  )
   real = np.asarray(rollouts.mask)
   np.testing.assert_allclose(
       scores[real], rollouts.log_probs[real], rtol=1e-4, atol=1e-5
@@ -66,26 +76,34 @@ def test_a_speller_scores_what_it_samples():
 
 
 def test_what_follows_a_token_does_not_move_its_logits():
-  rollouts = sampled()._replace(mask=jnp.ones((2, 6, 3), bool))
-  logits = lambda x: studies_speller.logits(random_speller(), x)
-  before = logits(rollouts)
-  other = rollouts.tokens.at[..., 1].set((rollouts.tokens[..., 1] + 1) % 4)
-  after = logits(rollouts._replace(tokens=other))
+  rollouts = sampled()[0]._replace(mask=jnp.asarray(np.ones((2, 6, 3), bool)))
+  logits = jax.jit(lambda x: studies_speller.logits(random_speller(), x))
+  before = jax.device_get(logits(rollouts))
+  other = np.array(rollouts.tokens)
+  other[..., 1] = (other[..., 1] + 1) % 4
+  after = jax.device_get(
+      logits(rollouts._replace(tokens=jnp.asarray(other)))
+  )
   np.testing.assert_array_equal(after[..., :2, :], before[..., :2, :])
   assert np.all(np.any(after[..., 2, :] != before[..., 2, :], axis=-1))
 
 
 def test_imitation_learns_what_is_shown():
   shown = studies_models.pack([[3, 1, 0], [2, 0]], 3)
-  kept = studies_models.imitate(
-      KEY, studies_speller.logits, random_speller(),
-      lambda key: (PROMPTS, shown), num_steps=60, learning_rate=0.1,
-  )
-  answers = studies_models.Text(*(x[:, None] for x in shown))
-  rollouts = studies_models.given(PROMPTS, answers)
-  last = jax.tree.map(lambda x: x[-1], kept)
-  scores = studies_models.score(studies_speller.logits, last, rollouts)
-  assert np.all(scores[rollouts.mask] > np.log(0.95))
+
+  @jax.jit
+  def learn(start):
+    kept = studies_models.imitate(
+        KEY, studies_speller.logits, start,
+        lambda key: (PROMPTS, shown), num_steps=60, learning_rate=0.1,
+    )
+    answers = studies_models.Text(*(x[:, None] for x in shown))
+    rollouts = studies_models.given(PROMPTS, answers)
+    last = jax.tree.map(lambda x: x[-1], kept)
+    return studies_models.score(studies_speller.logits, last, rollouts)
+
+  scores = np.asarray(learn(random_speller()))[:, 0]
+  assert np.all(scores[np.asarray(shown.mask)] > np.log(0.95))
 
 
 def test_listed_answers_are_looked_up_and_others_are_last():
@@ -186,33 +204,42 @@ def test_agents_learn_in_every_world(name, algorithm):
   assert np.mean(success[-5:]) > np.mean(success[:3]) + 0.4
 
 
+@functools.cache
 def played():
+  """Episodes, their log-probs and how they are paid."""
   world = quests.world(quests.Sizes(width=2, objects=2, length=2))
-  params = agents.init(KEY, world, 4)
-  params = jax.tree.map(
-      lambda x: jax.random.normal(jax.random.key(x.size), x.shape), params
-  )
-  made = agents.play(
-      KEY, world, agents.policy, params, num_turns=5, shape=(3, 2)
-  )
-  return params, made
+  setup = agents.Setup("ppo", 5, 2, 0.0, 3, 2, 1, 0.1)
+
+  @jax.jit
+  def run():
+    params = agents.init(KEY, world, 4)
+    params = jax.tree.map(
+        lambda x: jax.random.normal(jax.random.fold_in(KEY, x.size), x.shape),
+        params,
+    )
+    made = agents.play(
+        KEY, world, agents.policy, params, num_turns=5, shape=(3, 2)
+    )
+    paid = [agents.paid(made, setup._replace(dense=x)) for x in (0.0, 1.0)]
+    return made, agents.log_probs(params, made), paid
+
+  return jax.device_get(run())
 
 
 def test_agents_score_what_they_played():
-  params, made = played()
+  made, log_probs, _ = played()
   np.testing.assert_allclose(
-      agents.log_probs(params, made), made.log_probs, rtol=1e-4, atol=1e-5
+      log_probs, made.log_probs, rtol=1e-4, atol=1e-5
   )
   # Both episodes of a group begin alike.
   np.testing.assert_array_equal(made.tokens[:, 0, :2], made.tokens[:, 1, :2])
 
 
 def test_dense_and_sparse_pay_by_the_same_success():
-  _, made = played()
-  setup = agents.Setup("ppo", 5, 2, 0.0, 3, 2, 1, 0.1)
-  sparse = jnp.sum(agents.paid(made, setup), axis=-1)
+  made, _, (sparse, dense) = played()
+  sparse = np.sum(sparse, axis=-1)
   np.testing.assert_array_equal(sparse, made.success)
-  dense = jnp.sum(agents.paid(made, setup._replace(dense=1.0)), axis=-1)
+  dense = np.sum(dense, axis=-1)
   assert np.all(np.isclose(dense, 1) == made.success)
 
 
@@ -224,11 +251,11 @@ def test_an_unknown_algorithm_names_the_choices():
 
 def test_the_expert_of_the_study_succeeds():
   sizes = quests.Sizes(width=2, objects=3, length=2)
-  made = agents.play(
+  play = jax.jit(lambda: agents.play(
       KEY, quests.world(sizes), studies_agents.expert, sizes,
       num_turns=sizes.most_turns, shape=(8, 1),
-  )
-  assert np.all(made.success)
+  ))
+  assert np.all(play().success)
 
 
 def test_a_budget_ends_where_its_share_says():
@@ -247,27 +274,32 @@ def test_expected_quality_is_exact():
   params = params._replace(
       prompt=10 * jnp.eye(3)[None], out=jnp.roll(10 * jnp.eye(3), 1, 1)[None]
   )
-  prompts, before, target = task.draw(KEY, SHOP, 8)
+
+  @jax.jit
+  def measure():
+    test = task.draw(KEY, SHOP, 8)
+    return test, studies_recommender._quality(task, params, SHOP, test)
+
+  (_, before, target), found = jax.device_get(measure())
   np.testing.assert_array_equal(target, (before + 1) % 3)
-  test = prompts, before, target
-  found = studies_recommender._quality(task, params, SHOP, test)
   np.testing.assert_allclose(found, [1, 1], rtol=1e-6)
 
 
 def test_states_belong_to_the_token_that_was_read():
   model = Transformer(3, width=4, num_layers=1, num_heads=1, mlp_width=4)
   tokens = jnp.array([[0, 1]])
-  params = model.init(KEY, tokens, tokens >= 0)["params"]
+  params = jax.jit(model.init)(KEY, tokens, tokens >= 0)["params"]
   observer = studies_flow.Observer(model, params, VelocityNet(4, 1), 0.8, 4)
   prompts = studies_models.pack([[1, 2], [2, 2]], 2)
   answers = studies_models.Text(
       jnp.array([[[0, 1, 2]] * 2] * 2), jnp.ones((2, 2, 3), bool)
   )
   rollouts = studies_models.given(prompts, answers)
-  found, before = observer.states(rollouts)
+  states = jax.jit(lambda x: observer.states(x))
+  found, before = jax.device_get(states(rollouts))
   assert found.shape == (2, 2, 3, 4)
   np.testing.assert_array_equal(before[..., 1:, :], found[..., :-1, :])
   other = rollouts._replace(tokens=rollouts.tokens.at[0, 1, 1].set(0))
-  moved = np.any(observer.states(other)[0] != found, axis=-1)
+  moved = np.any(np.asarray(states(other)[0]) != found, axis=-1)
   np.testing.assert_array_equal(moved[0], [[0, 0, 0], [0, 1, 1]])
   assert not np.any(moved[1])

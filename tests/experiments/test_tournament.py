@@ -5,18 +5,21 @@ import pytest
 
 from configs.tournament import rlvr as committed
 from experiments import (
-    results,
-    rlvr_config,
-    rlvr_recipes,
-    rlvr_report,
-    tournament,
-    tournament_page,
-    tournament_report,
-    tournament_statistics,
+  results,
+  rlvr_config,
+  rlvr_recipes,
+  rlvr_report,
+  tournament,
+  tournament_page,
+  tournament_report,
+  tournament_statistics,
 )
 from experiments.tournament_statistics import IMPROVES, IQM, REACHED
 from rewardjax.training.figures import Curve
 from tests.experiments.rlvr_runs import rows_of
+
+# Where tests run side by side, those that share the tournament share it.
+one_worker = pytest.mark.xdist_group("tournament")
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,7 @@ def played(tmp_path_factory, data_dir):
   return config, workdir, summary
 
 
+@one_worker
 def test_it_says_what_the_runs_say(played):
   config, workdir, summary = played
   last = rows_of(workdir)[-1]
@@ -53,6 +57,7 @@ def test_it_says_what_the_runs_say(played):
   assert summary.arms["rloo", "noisy"][IMPROVES].mean == wins
 
 
+@one_worker
 def test_the_arms_start_alike_and_noise_tells_them_apart(played):
   _, workdir, summary = played
   names = ("grpo_clean", "grpo_noisy", "rloo_clean")
@@ -72,6 +77,7 @@ def test_the_arms_start_alike_and_noise_tells_them_apart(played):
   np.testing.assert_allclose(summary.start.mean, np.mean(accuracy[0][:, 0]))
 
 
+@one_worker
 def test_it_writes_a_report_a_result_figures_and_a_page(played, tmp_path):
   config, workdir, summary = played
   assert (workdir / "report.html").stat().st_size > 10_000
@@ -98,6 +104,7 @@ def test_it_writes_a_report_a_result_figures_and_a_page(played, tmp_path):
   assert result.command in page
 
 
+@one_worker
 def test_the_table_puts_verifiers_side_by_side(played):
   _, _, summary = played
   table = tournament_report.table(summary)
