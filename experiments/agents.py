@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
+from experiments import on_policy
 from experiments.choices import choose
-from experiments.noise_studies import models
 from rewardjax.core import probability, reduction
 from rewardjax.environments import episodes
 from rewardjax.environments.episodes import Episode, World
@@ -194,7 +194,7 @@ def learn(
     )
     return played, values(params, played)
 
-  return models.train(
+  return on_policy.train(
       key,
       init(init_key, world, setup.width) if params is None else params,
       collect,
@@ -221,4 +221,4 @@ def imitate(
     return reduction.token_mean(-log_probs(params, shown), counted)
 
   steps = dict(num_steps=num_steps, learning_rate=learning_rate)
-  return models.train(key, params, lambda *_: (), loss, **steps)[0]
+  return on_policy.train(key, params, lambda *_: (), loss, **steps)[0]

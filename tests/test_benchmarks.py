@@ -16,9 +16,11 @@ from benchmarks import (
     peer,
     reward_models,
     scaling,
+    scoring_memory,
     seeds,
     workloads,
 )
+from rewardjax.data.benchmarks import pairs
 from rewardjax.models import incremental, transformer
 from rewardjax.training import memory
 
@@ -53,6 +55,21 @@ def test_the_tables_print(capsys, monkeypatch):
   printed = capsys.readouterr().out
   assert "| rewardjax | 3.0 | 50 |" in printed
   assert "| rewardjax.core | 3.0 |  |" in printed
+
+
+def test_large_files_are_the_same_rows_in_every_format(
+    tmp_path, capsys, monkeypatch
+):
+  rows = []
+  for name in scoring_memory.FORMATS:
+    path = tmp_path / f"rows.{name}"
+    scoring_memory.write(path, scoring_memory.make_rows(0.1, row_kilobytes=9))
+    rows.append(list(pairs.rewardbench(path)))
+  assert len(rows[0]) == 11 and rows[0] == rows[1] == rows[2]
+  assert len({text for row in rows[0] for text in row.texts}) == 22
+  monkeypatch.setattr(scoring_memory, "growth", lambda *args: (2000.0, 20.0))
+  scoring_memory.main([])
+  assert "| .parquet | 2000 | 20 |" in capsys.readouterr().out
 
 
 # One GRPO step.

@@ -2,9 +2,10 @@
 
 Run: python -m experiments.rlvr --config=configs/rlvr/soar.py
 
-The policy learns from nothing but problems that a teacher writes. The teacher
-was shown sums and differences; it is paid by what its students gain on
-products. In the arm "still" it writes just as much and never learns.
+The policy learns from nothing but problems that a teacher writes, of which
+some have a wrong answer. The teacher is paid by what its students gain on
+problems of the data. In the arm "still" it writes just as much and never
+learns.
 """
 
 import ml_collections as mlc
@@ -28,7 +29,6 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   config.teacher.update(
       dict(
           name="soar",
-          hard_kinds=("multiply",),
           length=8,
           learning_rate=2e-3,
           warm_up=dict(num_steps=40, batch_size=64, learning_rate=3e-3),
@@ -38,6 +38,7 @@ def get_config(size: str = "small") -> mlc.ConfigDict:
   config.log_every = 5
   config.checkpoint_every = 15
   config.sampling.batch_size = 16
+  config.optimizer.learning_rate = 5e-4
   config.arms = dict(
       still=dict(teacher=dict(learning_rate=0.0)), paid=dict()
   )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from experiments import on_policy
 from experiments.noise_studies import models, speller
 from rewardjax.data import curricula
 from rewardjax.policies import decoding
@@ -97,7 +98,7 @@ def learn(
     batch_size: B questions a step.
     group_size: G answers to each.
     readable: whether only listed answers can be said.
-    **steps: see `studies_models.train`.
+    **steps: see `on_policy.train`.
   """
   constraint = judged.constraint if readable else None
 
@@ -117,4 +118,4 @@ def learn(
     return policy_gradient.grpo(log_probs, *batch[:2])[0]
 
   found = lambda params, batch: measure(params, batch[2])
-  return models.train(key, params, collect, loss, found, **steps)[1]
+  return on_policy.train(key, params, collect, loss, found, **steps)[1]

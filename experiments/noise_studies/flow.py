@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from experiments import on_policy
 from experiments.noise_studies import models, tables
 from experiments.studies import Study, mean_row
 from rewardjax.core import reduction
@@ -115,7 +116,7 @@ def _fit_flow(key, observer, problem, *, batch_size, **steps):
     counted = jnp.ones(rollouts.tokens.shape[:2], bool)
     return observer.loss(key, params, rollouts, counted)
 
-  return models.train(key, params, collect, loss, **steps)[0]
+  return on_policy.train(key, params, collect, loss, **steps)[0]
 
 
 def _separation(key, observer, params, problem, *, num, intensity):
@@ -163,7 +164,7 @@ def _reinforce(
 
   start = dict(policy=observer.params, flow=flow_params)
   measure = lambda params, batch: jnp.mean(batch[2])
-  return models.train(key, start, collect, loss, measure, **steps)[1]
+  return on_policy.train(key, start, collect, loss, measure, **steps)[1]
 
 
 def _observer(key, problem, model, net, imitation, **scored):

@@ -1,4 +1,4 @@
-"""What the studies of language models share: a loop, scores, imitation.
+"""What the studies of language models share: scores, imitation.
 
 Everything but `pack` is pure, so that seeds are mapped and steps are scanned.
 """
@@ -7,58 +7,16 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from experiments import on_policy
 from rewardjax.core import probability, reduction
-from rewardjax.core.masking import Mean
 from rewardjax.policies import constraints
 from rewardjax.policies.constraints import TokenConstraint
 from rewardjax.search import tries
-from rewardjax.training.state import init_state
-from rewardjax.training.step import make_train_step
 from rewardjax.types import Rollouts
-
-
-def train(
-    key: Key[Array, ""],
-    params: PyTree,
-    collect: Callable[..., Any],
-    loss: Callable[[PyTree, Any], Mean],
-    measure: Callable[[PyTree, Any], Any] = lambda params, batch: (),
-    *,
-    num_steps: int,
-    learning_rate: float,
-) -> tuple[PyTree, Any]:
-  """One step of Adam on each batch; returns parameters and measurements.
-
-  Args:
-    key: consumed.
-    params: at the start.
-    collect: `(key, params, step) -> batch`, any pytree.
-    loss: `(params, batch) -> Mean`.
-    measure: `(params, batch) -> pytree`, after each step.
-    num_steps: static.
-    learning_rate: of Adam.
-  """
-  optimizer = optax.adam(learning_rate)
-  step = make_train_step(
-      lambda params, batch, key: (loss(params, batch), {}), optimizer
-  )
-
-  def turn(state, inputs):
-    index, key = inputs
-    batch = collect(key, state.params, index)
-    state, _ = step(state, batch, key)
-    return state, measure(state.params, batch)
-
-  inputs = jnp.arange(num_steps), jax.random.split(key, num_steps)
-  state, found = jax.lax.scan(turn, init_state(params, optimizer), inputs)
-  return state.params, found
-
 
 # (params, rollouts) -> logits of every sampled token, `[B, G, T, V]`.
 Logits = Callable[[PyTree, Rollouts], Array]
@@ -143,4 +101,4 @@ def imitate(
     return reduction.token_mean(-log_probs, rollouts.mask)
 
   steps = dict(num_steps=num_steps, learning_rate=learning_rate)
-  return train(key, params, collect, loss, measure, **steps)[1]
+  return on_policy.train(key, params, collect, loss, measure, **steps)[1]

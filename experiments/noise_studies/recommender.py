@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import on_policy
 from experiments.noise_studies import models, speller
 from experiments.noise_studies.tables import curves
 from experiments.studies import Study, mean_row, seed_keys
@@ -127,7 +128,7 @@ def _reinforce(
     distinct = ranking.distinct(batch[3], batch[2]).astype(float)
     return (*measure(params, batch), jnp.mean(distinct))
 
-  return models.train(key, start, collect, loss, both, **steps)[1]
+  return on_policy.train(key, start, collect, loss, both, **steps)[1]
 
 
 def rere(

@@ -100,16 +100,21 @@ def spearman(
   """
   checks.same_shape("spearman", x=x, y=y, mask=mask)
 
-  def centred(values):
-    places = ranks(values, mask, average=True)
+  def centred(places):
     mean = masking.masked_mean(places, mask, -1, keepdims=True)
     return masking.fill_masked(places - mean, mask)
 
-  x, y = centred(x), centred(y)
+  def constant(places):
+    real = jnp.ones(places.shape, bool) if mask is None else mask
+    most = jnp.max(places, axis=-1, where=real, initial=-jnp.inf)
+    return most <= jnp.min(places, axis=-1, where=real, initial=jnp.inf)
+
+  places = [ranks(values, mask, average=True) for values in (x, y)]
+  x, y = map(centred, places)
   total = lambda z: jnp.sum(z, axis=-1)
   scale = jnp.sqrt(total(x * x) * total(y * y))
-  # Mean ranks are multiples of 1/2: those of a constant cancel exactly.
-  empty = scale == 0
+  # Not scale == 0: compiled, a mean of equal ranks may be off by rounding.
+  empty = constant(places[0]) | constant(places[1])
   return jnp.where(empty, jnp.nan, total(x * y) / jnp.where(empty, 1.0, scale))
 
 

@@ -107,8 +107,14 @@ def test_spearman_with_ties_against_scipy():
   expected = scipy.stats.spearmanr(x, y).statistic
   actual = statistics.spearman(jnp.array(x), jnp.array(y))
   assert actual == pytest.approx(expected, rel=1e-5)
-  with variants.op_by_op():
-    assert np.isnan(statistics.spearman(jnp.ones(7), jnp.arange(7.0)))
+
+
+@variants.every
+def test_a_constant_has_no_spearman_however_it_is_compiled(variant):
+  x = jnp.array([[2.0] * 7, [*range(6), NAN], [1.0, *[NAN] * 6]])
+  y = jnp.array([[*range(7)], [3.0] * 7, [1.0, *[NAN] * 6]], float)
+  mask = jnp.array([[True] * 7, [True] * 6 + [False], [True] + [False] * 6])
+  assert np.all(np.isnan(variant(statistics.spearman)(x, y, mask)))
 
 
 def test_names_bad_arguments(no_jaxtyping):
