@@ -19,6 +19,7 @@ CORE = [
     "numpy>=1.26",
     "optax>=0.2.4",
     "orbax-checkpoint>=0.11.20",
+    "pyyaml>=5.4",
     "rich>=13.7",
     "scipy>=1.12",
     "tqdm>=4.66",

@@ -119,6 +119,7 @@ def publish(config, model, workdir: pathlib.Path, *, show: bool) -> None:
         "are more. On the dashed line probabilities mean what they say."
     )
     sections.append(Section("Reliability", text, figures=drawn))
+  sections.append(report.config_section(config.to_dict()))
   path = report.write_report(workdir / "report.html", config.title, sections)
   if show:
     for table in made.values():

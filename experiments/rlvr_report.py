@@ -204,10 +204,12 @@ def write(
   first = {k: drawn.pop(k) for k in main if k in drawn}
   sections = [
       Section("Accuracy", text, table, first),
-      Section("By kind of problem", figures={"kinds": bars(summary)}),
       Section("While training", figures=drawn),
-      Section("Config", str(config)),
+      report.config_section(config.to_dict()),
   ]
+  if len(config.task.kinds) > 1:
+    by_kind = Section("By kind of problem", figures={"kinds": bars(summary)})
+    sections.insert(1, by_kind)
   path = report.write_report(workdir / "report.html", config.title, sections)
   if show:
     report.print_table(table)

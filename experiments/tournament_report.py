@@ -168,7 +168,7 @@ def write(
   )
   sections = [
       report.Section("Recipes", text, shown, draw(config, summary)),
-      report.Section("Config", str(config)),
+      report.config_section(config.to_dict()),
   ]
   path = report.write_report(workdir / "report.html", config.title, sections)
   if show:

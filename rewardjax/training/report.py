@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rewardjax.training.logging import write_atomically
+from rewardjax.training.logging import jsonable, write_atomically
 
 
 class Table(NamedTuple):
@@ -32,12 +32,25 @@ class Table(NamedTuple):
 
 
 class Section(NamedTuple):
-  """A heading, paragraphs (blank lines between), a table, named figures."""
+  """A heading, paragraphs (blank lines between), a table, named figures.
+
+  `code` is shown as it stands, line by line.
+  """
 
   title: str
   text: str = ""
   table: Table | None = None
   figures: Mapping[str, Any] = {}  # matplotlib figures by file name
+  code: str = ""
+
+
+def config_section(fields: Mapping[str, Any]) -> Section:
+  """All fields of a run, nested ones as YAML."""
+  import yaml
+
+  # Plain lists and numbers: no Python tags, no references.
+  text = yaml.safe_dump(jsonable(fields), default_flow_style=None)
+  return Section("Config", code=text)
 
 
 def _cell(x: Any) -> str:
@@ -130,6 +143,7 @@ _PAGE = """<!doctype html>
   tbody tr + tr td { border-top: 1px solid #eee; }
   td.text { text-align: left; white-space: pre-wrap; vertical-align: top;
             overflow-wrap: anywhere; }
+  pre { font-size: .8rem; line-height: 1.35; white-space: pre-wrap; }
   figure { margin: 1.5rem 0; }
   img { max-width: 100%; }
 </style>
@@ -157,6 +171,9 @@ _PAGE = """<!doctype html>
 {%- endfor %}
 </tbody>
 </table>
+{%- endif %}
+{%- if section.code %}
+<pre>{{ section.code }}</pre>
 {%- endif %}
 {%- for name, image in section.images %}
 <figure>

@@ -76,6 +76,21 @@ def test_two_figures_may_not_share_a_name(tmp_path):
     report.write_report(tmp_path / "report.html", "t", sections)
 
 
+def test_a_config_is_shown_line_by_line(tmp_path):
+  section = report.config_section(
+      dict(noise=dict(rates=(0.1, 0.2), name="<b>"), steps=3, none=None)
+  )
+  page = report.write_report(tmp_path / "report.html", "t", [section])
+  shown = page.read_text().split("<pre>")[1].split("</pre>")[0]
+  assert shown.splitlines() == [
+      "noise:",
+      "  name: &lt;b&gt;",
+      "  rates: [0.1, 0.2]",
+      "none: null",
+      "steps: 3",
+  ]
+
+
 def test_the_table_prints():
   out = io.StringIO()
   console = rich.console.Console(file=out, width=60)
