@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import threading
 
 # Before jax starts a backend.
 os.environ["XLA_FLAGS"] = " ".join([
@@ -20,8 +21,24 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
+from jax._src.interpreters import mlir  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# A context of its own costs every program 5 ms, a quarter of a small test,
+# and is kept with it: a thread's programs share theirs here.
+_thread = threading.local()
+_make_context = getattr(mlir, "make_ir_context", None)
+
+
+def _shared_context():
+  if not hasattr(_thread, "context"):
+    _thread.context = _make_context()
+  return _thread.context
+
+
+if _make_context is not None:  # private: another version may do without it
+  mlir.make_ir_context = _shared_context
 
 
 @pytest.fixture

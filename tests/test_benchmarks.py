@@ -24,6 +24,9 @@ from rewardjax.data.benchmarks import pairs
 from rewardjax.models import incremental, transformer
 from rewardjax.training import memory
 
+# They share what is dear to make.
+pytestmark = pytest.mark.xdist_group("benchmarks")
+
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "benchmarks" / "README.md").read_text()
 

@@ -159,7 +159,8 @@ def test_a_judge_says_what_a_scorer_of_length_says(benchmark, tmp_path):
   # of RewardBench 2 are about more than the best answer.
   assert 0 <= overall["unread votes"] < 1
   if benchmark != "rewardbench2":
-    columns = scored["overall"][name].keys() - {"inconsistency"}
+    loose = {"inconsistency", "with ties"}
+    columns = scored["overall"][name].keys() - loose
     assert all(overall[x] == scored["overall"][name][x] for x in columns)
 
 
@@ -243,7 +244,7 @@ def test_the_command_shows_tables_and_one_line_errors(tmp_path):
   assert failed.returncode == 1
   assert failed.stderr.strip().splitlines()[-1].startswith("error: a scorer")
   assert "Traceback" not in failed.stderr
-  said = command("--help").stdout
+  said = " ".join(command("--help").stdout.split())  # however it breaks
   assert "--scorer" in said and "process_bench (id, problem, steps" in said
 
 

@@ -26,6 +26,9 @@ from experiments import (
 from experiments.evaluate_options import Options
 from rewardjax.models import lora
 
+# They share what is dear to make.
+pytestmark = pytest.mark.xdist_group("reward_model")
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 

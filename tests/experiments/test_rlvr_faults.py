@@ -9,6 +9,9 @@ from experiments import rlvr, tasks
 from rewardjax.data import pretrained_tokenizer
 from tests.experiments.rlvr_runs import pretrained_config, small_config
 
+# They share what is dear to make.
+pytestmark = pytest.mark.xdist_group("faults")
+
 FRAGILE = "tests.experiments.judges:fragile"
 
 

@@ -44,6 +44,9 @@ from tests.experiments.test_rlvr_rewards import (
     setup_of,
 )
 
+# They share what is dear to make.
+pytestmark = pytest.mark.xdist_group("steps")
+
 batch = recipes.batch
 K = 3
 

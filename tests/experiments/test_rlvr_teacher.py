@@ -28,6 +28,7 @@ from tests.experiments.rlvr_runs import (
     small_config,
 )
 
+pytestmark = pytest.mark.xdist_group("teacher")
 TEACHER = dict(
     name="soar", students=3, set_size=2, inner_steps=2, hard_size=4,
     threshold=0.0, warm_up=dict(num_steps=2, batch_size=8),

@@ -92,6 +92,7 @@ def test_flip_binary_per_group_negates_advantages_bit_exactly(advantage):
   labels = jax.random.bernoulli(keys[0], 0.5, (64, 8)).astype(float)
   rates = NoiseRates(0.4, 0.4)
   observed = channels.flip_binary(keys[1], labels, rates, per_group=True)
+  observed = jnp.asarray(observed)
   flipped = jnp.any(observed != labels, -1)
   assert 10 < int(jnp.sum(flipped)) < 50
   np.testing.assert_array_equal(

@@ -10,6 +10,9 @@ import pytest
 from rewardjax.rewards.verifiers import adapters, pool, text
 from rewardjax.types import Status, Verdict
 
+# They share what is dear to make.
+pytestmark = pytest.mark.xdist_group("pool")
+
 SPECIAL = {"none": None, "nan": math.nan, "text": "1.0"}
 
 
