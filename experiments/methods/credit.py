@@ -228,7 +228,10 @@ METHODS = (
             "of its own. Text games would need a pretrained model. In the "
             "main job a language model plays through its cache, warmed up on "
             "the expert's episodes; its actions are any tokens, of which five "
-            "do something, and fresh quests of the sizes trained on test it."
+            "do something, and fresh quests of the sizes trained on test it. "
+            "There both rewards solve the quests, from .28 to above .94, and "
+            "dense ones are not better; the sizes were set after a longer "
+            "warm-up had left nothing to learn."
         ),
     ),
     Method(
