@@ -44,7 +44,7 @@ COLAB = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
 TEST = [
     "beartype>=0.20",
     "chex>=0.1.90",
-    "pytest>=8.2",
+    "pytest>=8.2,<9.1",  # from there on pytest-xdist 3.8 forgets groups
     "pytest-xdist>=3.6",
     "ruff>=0.8",
 ]

@@ -27,6 +27,7 @@ DISTRIBUTIONS = {
     "orbax": "orbax-checkpoint",
     "reasoning_gym": "reasoning-gym",
     "tensorflow_datasets": "tensorflow-datasets",
+    "yaml": "pyyaml",
 }
 
 
