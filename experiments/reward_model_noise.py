@@ -119,13 +119,9 @@ def rates_of(noise, row: Row, table: Table) -> NoiseRates:
   Raises:
     ValueError: naming the row, if its name is missing or unknown.
   """
-  name = reward_model_rates.name_of(noise, row)
-  if name not in table:
-    raise ValueError(
-        f"{row.place}: field {noise.by!r} is {name!r}, unknown to "
-        f"config.noise.rates: {', '.join(sorted(table))}."
-    )
-  return table[name]
+  if not noise.by:
+    return table[""]
+  return table[row.known_name(noise.by, table, "config.noise.rates")]
 
 
 class Settled(NamedTuple):

@@ -57,11 +57,7 @@ def name_of(noise, row: Row) -> str:
   Raises:
     ValueError: naming the row, if it does not say.
   """
-  if not noise.by:
-    return ""
-  if noise.by not in row.names:
-    raise ValueError(f"{row.place}: field {noise.by!r} is missing.")
-  return row.names[noise.by]
+  return row.name(noise.by) if noise.by else ""
 
 
 def _gold(noise, rows, ids, num_names: int) -> Audit:

@@ -17,7 +17,7 @@ answer right; else: are all steps). Other fields are ignored.
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +42,22 @@ class Row(NamedTuple):
   items: tuple[Any, ...]
   values: dict[str, Any]
   names: dict[str, str]
+
+  def name(self, field: str) -> str:
+    """What stands there; ValueError, naming the row, if nothing does."""
+    if field not in self.names:
+      raise ValueError(f"{self.place}: field {field!r} is missing.")
+    return self.names[field]
+
+  def known_name(self, field: str, known: Collection[str], what: str) -> str:
+    """The same, one of those that `what` knows; else ValueError."""
+    name = self.name(field)
+    if name not in known:
+      raise ValueError(
+          f"{self.place}: field {field!r} is {name!r}, unknown to {what}: "
+          f"{', '.join(sorted(known))}."
+      )
+    return name
 
 
 def make(kind: str, record: Record) -> Row:

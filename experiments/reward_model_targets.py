@@ -66,7 +66,7 @@ def _flat(values):
 def _targets(config, kind: str, row: Row, users, rates) -> dict[str, Any]:
   o, found = config.loss, {"weight": row.values["weight"], "user": 0}
   if users:
-    name = _named(row, "user", users, "this model's users")
+    name = row.known_name("user", users, "this model's users")
     found["user"] = users[name]
   if kind in COMPARISONS:
     found["outcome"] = row.values["outcome"]
@@ -123,15 +123,3 @@ def _levels(o, row: Row) -> dict[str, Any]:
   if high < low:
     return dict(high_level=-1, low_level=-1, weight=0.0)
   return dict(high_level=high, low_level=low)
-
-
-def _named(row: Row, field: str, known, what: str) -> str:
-  name = row.names.get(field)
-  if name is None:
-    raise ValueError(f"{row.place}: field {field!r} is missing.")
-  if name not in known:
-    raise ValueError(
-        f"{row.place}: field {field!r} is {name!r}, unknown to {what}: "
-        f"{', '.join(sorted(known))}."
-    )
-  return name

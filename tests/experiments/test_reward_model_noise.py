@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.reward_model import base, levels
+from configs.reward_model import levels
 from experiments import (
     reward_model,
     reward_model_losses,
@@ -24,14 +24,12 @@ from experiments import (
 from experiments.reward_model import check, from_arrays, from_rows
 from rewardjax.noise import rates
 from rewardjax.recipes import latent_rewards
+from tests.experiments.test_reward_model import fast_config
 
 
 def config_of(**changes):
-  config = base.get_config("tiny")
-  config.num_steps, config.log_every, config.checkpoint_every = 20, 10, 10
-  config.optimizer.learning_rate = 0.1
-  config.update_from_flattened_dict(changes)
-  return config
+  steps = dict(num_steps=20, log_every=10, checkpoint_every=10)
+  return fast_config(**steps | changes)
 
 
 # Estimates: nothing trains.

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from rewardjax.data.benchmarks import reading
 from rewardjax.data.benchmarks.lists import prefixes
+from rewardjax.data.benchmarks.reading import Record
 from rewardjax.types import EvalRow
 
 
@@ -29,26 +30,23 @@ def process_bench(
     Zheng et al., "ProcessBench: Identifying Process Errors in Mathematical
       Reasoning", 2024, arXiv:2412.06559.
   """
-  columns = tuple(columns)
 
-  def rows():
-    fields = {"id", "problem", "steps", "label", *columns}
-    for record in reading.records(path, fields):
-      steps, label = record.texts("steps"), record.integer("label")
-      if not -1 <= label < len(steps):
-        raise ValueError(
-            f"{record.place}: field 'label' must be -1 or the place of one of "
-            f"{len(steps)} steps, got {label}."
-        )
-      name = record.name("id")
-      yield EvalRow(
-          name,
-          "",
-          name.rpartition("-")[0] or name,
-          record.text("problem"),
-          prefixes(steps),
-          len(steps) if label < 0 else label,
-          record.some(*columns),
+  def make(record: Record) -> EvalRow:
+    steps, label = record.texts("steps"), record.integer("label")
+    if not -1 <= label < len(steps):
+      raise ValueError(
+          f"{record.place}: field 'label' must be -1 or the place of one of "
+          f"{len(steps)} steps, got {label}."
       )
+    name = record.name("id")
+    return EvalRow(
+        name,
+        "",
+        name.rpartition("-")[0] or name,
+        record.text("problem"),
+        prefixes(steps),
+        len(steps) if label < 0 else label,
+    )
 
-  return reading.distinct_ids(rows())
+  fields = ("id", "problem", "steps", "label")
+  return reading.eval_rows(path, make, fields, columns)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
 from rewardjax.data.benchmarks import reading
+from rewardjax.data.benchmarks.reading import Record
 from rewardjax.types import EvalRow
 
 SEPARATOR = "\n\n"
@@ -39,33 +40,30 @@ def rewardbench2(
       "id", "prompt", "chosen", "rejected", "subset", "num_correct",
       "num_incorrect",
   }  # fmt: skip
-  columns = tuple(columns)
 
-  def rows():
-    for record in reading.records(path, fields | set(columns)):
-      chosen, rejected = record.texts("chosen"), record.texts("rejected")
-      sizes = dict(num_correct=chosen, num_incorrect=rejected)
-      for name, texts in sizes.items():
-        if name in record.fields and record.integer(name) != len(texts):
-          raise ValueError(
-              f"{record.place}: field {name!r} must be {len(texts)}, the "
-              f"number of answers, got {record.fields[name]!r}."
-          )
-      subset, name = record.name("subset"), record.name("id")
-      ties = subset.lower() == "ties"
-      if ties:
-        record.value("id", _tie_id, "ref:<number> or tied:<number>")
-      yield EvalRow(
-          f"{subset}/{name}",
-          name if ties else "",
-          "Ties" if ties else subset,
-          record.text("prompt"),
-          chosen + rejected,
-          len(chosen),
-          record.some(*columns),
-      )
+  def make(record: Record) -> EvalRow:
+    chosen, rejected = record.texts("chosen"), record.texts("rejected")
+    sizes = dict(num_correct=chosen, num_incorrect=rejected)
+    for name, texts in sizes.items():
+      if name in record.fields and record.integer(name) != len(texts):
+        raise ValueError(
+            f"{record.place}: field {name!r} must be {len(texts)}, the "
+            f"number of answers, got {record.fields[name]!r}."
+        )
+    subset, name = record.name("subset"), record.name("id")
+    ties = subset.lower() == "ties"
+    if ties:
+      record.value("id", _tie_id, "ref:<number> or tied:<number>")
+    return EvalRow(
+        f"{subset}/{name}",
+        name if ties else "",
+        "Ties" if ties else subset,
+        record.text("prompt"),
+        chosen + rejected,
+        len(chosen),
+    )
 
-  return reading.distinct_ids(rows())
+  return reading.eval_rows(path, make, fields, columns)
 
 
 def _tie_id(value):
@@ -99,24 +97,27 @@ def rewardmath_pairs(
       "problem", "problem_id", "eval_solution_A", "eval_solution_B",
       "chosen_position", "solution_reference", "subject",
   }  # fmt: skip
-  columns = tuple(columns)
 
-  def rows():
-    for record in reading.records(path, fields | set(columns)):
-      problem = record.name("problem_id")
-      chosen = record.one_of("chosen_position", ("A", "B"))
-      texts = [record.texts(f"eval_solution_{x}") for x in "AB"]
-      yield EvalRow(
-          f"{problem}/{record.name('solution_reference')}",
-          problem,
-          record.name("subject") if "subject" in record.fields else "",
-          record.text("problem"),
-          tuple(map(SEPARATOR.join, texts if chosen == "A" else texts[::-1])),
-          1,
-          record.some(*columns),
-      )
+  def make(record: Record) -> EvalRow:
+    chosen = record.one_of("chosen_position", ("A", "B"))
+    texts = [record.texts(f"eval_solution_{x}") for x in "AB"]
+    ordered = texts if chosen == "A" else texts[::-1]
+    return _of_problem(record, tuple(map(SEPARATOR.join, ordered)), 1)
 
-  return reading.distinct_ids(rows())
+  return reading.eval_rows(path, make, fields, columns)
+
+
+def _of_problem(record: Record, texts, num_correct: int) -> EvalRow:
+  """One or two solutions of a problem, which is the group."""
+  problem = record.name("problem_id")
+  return EvalRow(
+      f"{problem}/{record.name('solution_reference')}",
+      problem,
+      record.name("subject") if "subject" in record.fields else "",
+      record.text("problem"),
+      texts,
+      num_correct,
+  )
 
 
 def rewardmath(
@@ -148,21 +149,11 @@ def rewardmath(
       "problem", "problem_id", "eval_solution", "solution_type",
       "solution_reference", "subject",
   }  # fmt: skip
-  columns = tuple(columns)
 
-  def rows():
-    for record in reading.records(path, fields | set(columns)):
-      problem = record.name("problem_id")
-      kind = record.one_of("solution_type", ("chosen", "rejected"))
-      texts = prefixes(record.texts("eval_solution"))
-      yield EvalRow(
-          f"{problem}/{record.name('solution_reference')}",
-          problem,
-          record.name("subject") if "subject" in record.fields else "",
-          record.text("problem"),
-          texts if by_step else texts[-1:],
-          int(kind == "chosen"),
-          record.some(*columns),
-      )
+  def make(record: Record) -> EvalRow:
+    kind = record.one_of("solution_type", ("chosen", "rejected"))
+    texts = prefixes(record.texts("eval_solution"))
+    texts = texts if by_step else texts[-1:]
+    return _of_problem(record, texts, int(kind == "chosen"))
 
-  return reading.distinct_ids(rows())
+  return reading.eval_rows(path, make, fields, columns)

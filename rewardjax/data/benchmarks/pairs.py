@@ -18,18 +18,6 @@ _SOURCES = {
 _KINDS = ("mcq", "long", "short", "safety", "video")
 
 
-def _read(path, make, fields, columns) -> Iterator[EvalRow]:
-  columns = tuple(columns)
-  found = reading.records(path, {*fields, *columns})
-
-  def rows():
-    for record in found:
-      row = make(record)
-      yield row._replace(meta={**row.meta, **record.some(*columns)})
-
-  return reading.distinct_ids(rows())
-
-
 def rewardbench(
     path: str | os.PathLike, *, columns: Iterable[str] = ()
 ) -> Iterator[EvalRow]:
@@ -57,7 +45,7 @@ def rewardbench(
     return EvalRow(name, "", subset, record.text("prompt"), answers, 1)
 
   fields = ("id", "prompt", "chosen", "rejected", "subset")
-  return _read(path, make, fields, columns)
+  return reading.eval_rows(path, make, fields, columns)
 
 
 def m_rewardbench(
@@ -84,7 +72,7 @@ def m_rewardbench(
     return EvalRow(name, language, subset, record.text("prompt"), answers, 1)
 
   fields = ("id", "prompt", "chosen", "rejected", "language", "source")
-  return _read(path, make, fields, columns)
+  return reading.eval_rows(path, make, fields, columns)
 
 
 def vl_rewardbench(
@@ -121,7 +109,7 @@ def vl_rewardbench(
     )
 
   fields = ("id", "query", "response", "human_ranking")
-  return _read(path, make, fields, columns)
+  return reading.eval_rows(path, make, fields, columns)
 
 
 def _ranking(value):
@@ -165,4 +153,4 @@ def mm_rlhf(
     return EvalRow(record.name("id"), seen, subset, prompt, answers, 1)
 
   fields = ("id", "image", "video", "question", "prompt", "chosen", "rejected")
-  return _read(path, make, fields, columns)
+  return reading.eval_rows(path, make, fields, columns)

@@ -167,6 +167,24 @@ def _parquet(path):
     raise ValueError(f"{os.fspath(path)}: {error}") from error
 
 
+def eval_rows(
+    path: str | os.PathLike,
+    make: Callable[[Record], EvalRow],
+    fields: Iterable[str],
+    columns: Iterable[str],
+) -> Iterator[EvalRow]:
+  """A row made of each record, with the columns it has in its `meta`."""
+  columns = tuple(columns)
+  found = records(path, {*fields, *columns})
+
+  def rows():
+    for record in found:
+      row = make(record)
+      yield row._replace(meta={**row.meta, **record.some(*columns)})
+
+  return distinct_ids(rows())
+
+
 def distinct_ids(rows: Iterable[EvalRow]) -> Iterator[EvalRow]:
   """Marks the second row of an id "#2", and so on, in the order of the file."""
   seen: dict[str, int] = {}
