@@ -72,7 +72,7 @@ def in_compute_dtype(workload: Workload, params: PyTree) -> PyTree:
 def matrix_entries(model: transformer.Transformer) -> int:
   """Numbers in all kernels, the embedding left out."""
   mixed = model.num_heads * model.per_head
-  read = (model.num_kv_heads or model.num_heads) * model.per_head
+  read = model.kv_heads * model.per_head
   layer = model.width * (2 * mixed + 2 * read + 3 * model.mlp_width)
   return model.num_layers * layer
 

@@ -57,8 +57,7 @@ class Transformer(nn.Module):
     Raises:
       ValueError: if heads do not divide evenly, or their channels into pairs.
     """
-    kv_heads = self.num_kv_heads or self.num_heads
-    _check_divides("num_heads", self.num_heads, kv_heads)
+    _check_divides("num_heads", self.num_heads, self.kv_heads)
     _check_divides("head_dim", self.per_head, 2)
     if self.head_dim is None:
       _check_divides("width", self.width, self.num_heads)
@@ -91,7 +90,7 @@ class Transformer(nn.Module):
   def _block_fields(self):
     attention_fields = dict(
         num_heads=self.num_heads,
-        num_kv_heads=self.num_kv_heads or self.num_heads,
+        num_kv_heads=self.kv_heads,
         head_dim=self.per_head,
         qkv_bias=self.qkv_bias,
         qk_norm=self.qk_norm,
@@ -108,6 +107,11 @@ class Transformer(nn.Module):
   def per_head(self) -> int:
     """Channels of one head."""
     return self.head_dim or self.width // self.num_heads
+
+  @property
+  def kv_heads(self) -> int:
+    """Heads of keys and values."""
+    return self.num_kv_heads or self.num_heads
 
   def __call__(
       self,
@@ -224,8 +228,8 @@ class Transformer(nn.Module):
 
   def empty(self, batch: int, slots: int) -> tuple[KeyValue, ...]:
     """Keys and values of no token yet, one branch per row."""
-    heads = self.num_kv_heads or self.num_heads
-    zeros = jnp.zeros((batch, heads, 1, slots, self.per_head), self.dtype)
+    shape = (batch, self.kv_heads, 1, slots, self.per_head)
+    zeros = jnp.zeros(shape, self.dtype)
     return (KeyValue(zeros, zeros),) * self.num_layers
 
   def _embed(self, tokens, mask, positions, length):

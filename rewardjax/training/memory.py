@@ -81,7 +81,7 @@ def _split(units: int, tensor: int) -> int:
 
 def layer_parameters(model: Any, tensor: int = 1) -> float:
   """Of one layer of `models.transformer.Transformer`, on one of `tensor`."""
-  heads, kv_heads = model.num_heads, model.num_kv_heads or model.num_heads
+  heads, kv_heads = model.num_heads, model.kv_heads
   width = model.width
   mixed = 2 * width * heads * model.per_head / _split(heads, tensor)
   read = 2 * width * kv_heads * model.per_head / _split(kv_heads, tensor)
@@ -101,17 +101,16 @@ def num_parameters(model: Any, tensor: int = 1) -> float:
 
 def adapter_parameters(model: Any, rank: int) -> int:
   """Of LoRA on every kernel of every layer."""
-  kv_heads = model.num_kv_heads or model.num_heads
   width, mixed = model.width, model.num_heads * model.per_head
-  sides = 2 * (width + mixed) + 2 * (width + kv_heads * model.per_head)
+  sides = 2 * (width + mixed) + 2 * (width + model.kv_heads * model.per_head)
   sides += 3 * (width + model.mlp_width)
   return model.num_layers * rank * sides
 
 
 def cache_bytes_per_token(model: Any, dtype_bytes: int = 2) -> int:
   """Keys and values of one position in all layers."""
-  kv_heads = model.num_kv_heads or model.num_heads
-  return 2 * model.num_layers * kv_heads * model.per_head * dtype_bytes
+  floats = 2 * model.num_layers * model.kv_heads * model.per_head
+  return floats * dtype_bytes
 
 
 def inner_floats(model: Any, batch: Batch, tensor: int = 1) -> float:
@@ -120,12 +119,10 @@ def inner_floats(model: Any, batch: Batch, tensor: int = 1) -> float:
   Queries, keys and values before and after rotation, three copies of the
   attention scores, four of the hidden units, six of the stream.
   """
-  kv_heads = model.num_kv_heads or model.num_heads
-  channels = 3 * (model.num_heads + 2 * kv_heads) * model.per_head
+  channels = 3 * (model.num_heads + 2 * model.kv_heads) * model.per_head
   reads = batch.prompt_length + batch.new_tokens
-  heads = (channels + 3 * model.num_heads * reads) / _split(
-      kv_heads, tensor
-  )
+  heads = channels + 3 * model.num_heads * reads
+  heads /= _split(model.kv_heads, tensor)
   hidden = 4 * model.mlp_width / _split(model.mlp_width, tensor)
   return heads + hidden + 6 * model.width
 
@@ -182,5 +179,5 @@ def estimate(
       cache=batch.tokens
       / rows
       * cache_bytes_per_token(model, compute_bytes)
-      / _split(model.num_kv_heads or model.num_heads, tensor),
+      / _split(model.kv_heads, tensor),
   )

@@ -90,7 +90,7 @@ def from_transformer(
       **config,
       architectures=[_CLASSES[kind]],
       model_type=kind,
-      num_key_value_heads=model.num_kv_heads or model.num_heads,
+      num_key_value_heads=model.kv_heads,
       head_dim=model.per_head,
       tie_word_embeddings=model.tied,
       hidden_act="silu",

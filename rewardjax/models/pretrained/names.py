@@ -55,7 +55,7 @@ def leaves(model: Transformer) -> list[Leaf]:
   width, inner = model.width, model.mlp_width
   head = model.per_head
   queries = model.num_heads * head
-  keys = (model.num_kv_heads or model.num_heads) * head
+  keys = model.kv_heads * head
   table = (model.vocab_size, width)
   kernels = {
       "attention/query": (width, queries),
