@@ -157,12 +157,23 @@ def over_agents(setup: Setup, function: Callable, *, shared: bool) -> Callable:
   after the other, in the memory of one.
   """
   if setup.config.agents == "vmap":
-    over_seeds = jax.vmap(function)
-    return jax.vmap(over_seeds, in_axes=(0, None if shared else 0))
+    return lambda agents, x: _at_once(function, agents, x, shared)
   over_seeds = lambda agent, x: jax.lax.map(lambda y: function(*y), (agent, x))
   if shared:
     return lambda agent, x: jax.lax.map(lambda a: over_seeds(a, x), agent)
   return lambda agent, x: jax.lax.map(lambda y: over_seeds(*y), (agent, x))
+
+
+def _at_once(function, agents, x, shared):
+  """One vmap over all agents: two of them would batch every loop twice."""
+  first = jax.tree.leaves(agents)[0].shape[:2]
+  if shared:
+    x = jax.tree.map(
+        lambda y: jnp.broadcast_to(y, (first[0], *y.shape)), x
+    )
+  flat = lambda y: y.reshape(-1, *y.shape[2:])
+  found = jax.vmap(function)(*jax.tree.map(flat, (agents, x)))
+  return jax.tree.map(lambda y: y.reshape(*first, *y.shape[1:]), found)
 
 
 def by_arm(metrics: dict, arms: dict[str, mlc.FrozenConfigDict]) -> dict:

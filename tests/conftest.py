@@ -1,5 +1,6 @@
 """Eight host devices, no implicit rank promotion, and one shared fixture."""
 
+import gc
 import os
 import pathlib
 import threading
@@ -16,7 +17,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # A program is compiled once: for all workers, and for the runs after this one.
 _PROGRAMS = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "programs"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_PROGRAMS))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# Less than it takes to store and to read one.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
@@ -24,6 +26,11 @@ import pytest  # noqa: E402
 from jax._src.interpreters import mlir  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# What is imported by now stays, and tracing makes little that has to go.
+gc.collect()
+gc.freeze()
+gc.set_threshold(50_000, 20, 50)
 
 # A context of its own costs every program 5 ms, a quarter of a small test,
 # and is kept with it: a thread's programs share theirs here.
