@@ -118,7 +118,7 @@ METHODS = (
         ),
         functions=(
             "recipes.noisy_pairs.secrets_rm",
-            "recipes.noisy_pairs.meta_rm_gradient",
+            "recipes.noisy_pairs.meta_rm_params",
             "reward_models.ensembles.preference_strength",
             "noise.selection.quantile_relabel",
             "reward_models.contrastive.info_nce",
@@ -140,8 +140,14 @@ METHODS = (
             "The public trainer takes log(p + 1e-5), which caps the loss: "
             "here log-sigmoid. Strength comes from members that saw the pairs "
             "briefly; trained to the end they agree with wrong labels. The "
-            "meta step is first-order, and is tested but not trained with."
+            "meta step is first-order, a place to read the loss, and does the "
+            "opposite of what the paper says here: the loss is fitted at the "
+            "moved parameters, from which those that are kept lie a step "
+            "back, so rewards where the policy has gone are less spread, the "
+            "larger the step the less, and accuracy there does not rise. "
+            "The policy is Gaussian with a mean moved by hand."
         ),
+        configs=("configs/reward_study/secrets_rm_meta.py",),
     ),
     Method(
         slug="preference_noise",

@@ -46,6 +46,17 @@ def test_labels_are_wrong_at_their_rates():
   assert abs(float(jnp.mean(won)) - (1 - wrong.mean())) < 1e-6
 
 
+def test_items_around_another_mean_are_moved_and_judged_there():
+  mean = jnp.array([3.0, -1.0, 0.0, 0.5])
+  still, moved = made(lambda: [
+      gold.compare(KEY, TRUTH, num_pairs=50, mean=m) for m in (None, mean)
+  ])
+  for x, y in zip(still[:2], moved[:2]):
+    np.testing.assert_allclose(y, x + mean, rtol=1e-5, atol=1e-5)
+  gap = gold.value(TRUTH, moved.first) - gold.value(TRUTH, moved.second)
+  np.testing.assert_allclose(moved.gap, gap, atol=1e-5)
+
+
 def test_blunt_labels_and_stretched_candidates():
   pairs, x = made(lambda: (
       gold.compare(KEY, TRUTH, num_pairs=20000, sharpness=1.0),
