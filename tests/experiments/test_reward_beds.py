@@ -52,7 +52,7 @@ def test_items_around_another_mean_are_moved_and_judged_there():
       gold.compare(KEY, TRUTH, num_pairs=50, mean=m) for m in (None, mean)
   ])
   for x, y in zip(still[:2], moved[:2]):
-    np.testing.assert_allclose(y, x + mean, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(y, x + np.asarray(mean), rtol=1e-5, atol=1e-5)
   gap = gold.value(TRUTH, moved.first) - gold.value(TRUTH, moved.second)
   np.testing.assert_allclose(moved.gap, gap, atol=1e-5)
 

@@ -1,0 +1,37 @@
+"""Parts of the studies of learned rewards, by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.reward_studies import frontier, frontier_kl
+from tests import light_keys
+
+KEY = jax.random.key(0, impl=light_keys.IMPL)
+
+
+def test_a_path_is_read_where_its_policies_are():
+  mean = jnp.array([[0.0, 0.0], [1.0, 2.0], [3.0, 0.0], [0.0, 4.0]])
+  path = frontier.Policy(mean, jnp.full((4, 2), -20.0).at[3].set(0.0))
+  total = lambda x: jnp.sum(x, axis=-1)
+  read = lambda every: frontier.read_path(
+      KEY, path, total, lambda x: 2 * total(x), num_read=3, every=every
+  )
+  kl, true, proxy = jax.jit(lambda: read(1))()
+  np.testing.assert_allclose(true[:3], [0.0, 3.0, 3.0], atol=1e-5)
+  np.testing.assert_allclose(proxy, 2 * true, rtol=1e-6)
+  np.testing.assert_allclose(kl[3], 8.0, rtol=1e-6)  # |mean|^2 / 2
+  sparse = jax.jit(lambda: read(2))()
+  for dense, some in zip((kl, true, proxy), sparse):
+    np.testing.assert_array_equal(some, dense[1::2])
+
+
+def test_a_path_is_met_where_it_first_has_a_kl():
+  kl = np.array([[1.0, 3.0, 2.0, 5.0], [1.0, 2.0, 3.0, 4.0]])
+  true = np.array([[10.0, 30.0, 99.0, 50.0], [1.0, 2.0, 3.0, 4.0]])
+  found = frontier_kl.path_at([2.0, 2.5], kl, true)
+  np.testing.assert_allclose(found, [20.0, 2.5])
+  # Past its end a path has what it ended with.
+  np.testing.assert_allclose(
+      frontier_kl.path_at([9.0, 9.0], kl, true), [50.0, 4.0]
+  )
