@@ -423,8 +423,14 @@ METHODS = (
             "the hull, so that all are the last, and counts ties as "
             "consistent. Rewards are bilinear in Gaussian vectors here; "
             "fusion with near pairs of the training set lowers both measures "
-            "there. What consistency does to RLHF is not measured."
+            "there. ConvexDA is measured on answers with synonyms, and does "
+            "harm there: corners of the hull, and random variants almost as "
+            "much, lower C_res and accuracy, since only chosen answers are "
+            "reworded and rare words come to mark them. With rejected answers "
+            "reworded as well all measures rise. What consistency does to "
+            "RLHF is not measured."
         ),
+        configs=("configs/reward_study/rm_consistency_convex.py",),
     ),
     Method(
         slug="reward_topology",

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.reward_studies import frontier, frontier_kl
+from experiments.reward_studies import frontier, frontier_kl, hull_pairs
+from experiments.reward_studies.beds import tokens
 from tests import light_keys
 
 KEY = jax.random.key(0, impl=light_keys.IMPL)
@@ -35,3 +36,32 @@ def test_a_path_is_met_where_it_first_has_a_kl():
   np.testing.assert_allclose(
       frontier_kl.path_at([9.0, 9.0], kl, true), [50.0, 4.0]
   )
+
+
+def test_variants_fill_all_rows_and_the_hull_drops_the_middle():
+  square = np.array([[0, 0], [1, 1], [-1, 1], [-1, -1], [1, -1], [0.5, 0.5]])
+  line = np.arange(6)[:, None] * np.ones(2)
+  same = np.zeros((6, 2))
+  arms, kept = hull_pairs.choose_variants(
+      np.array([[square, same], [line, same]]), np.random.default_rng(0)
+  )
+  plain, drawn, hull, both = arms
+  corners = [[1, 2, 3, 4, 1, 2], [0] * 6]
+  assert not plain.any() and kept.tolist() == [4, 1]
+  assert [len(set(x)) for x in drawn[0].tolist()] == [4, 1]
+  assert hull[0].tolist() == both[0].tolist() == corners
+  assert not drawn[1].any() and not hull[1].any()
+  assert both[1].tolist() == [[0, 5, 0, 5, 0, 5], [0] * 6]
+
+
+def test_rows_repeat_a_pair_with_the_variants_chosen():
+  words = jnp.arange(24).reshape(2, 2, 2, 3)  # sides, pairs, variants
+  requests = tokens.Texts(jnp.array([[6], [7]]), jnp.ones((2, 1), bool))
+  rows = hull_pairs.rows_of(
+      requests, words, jnp.array([[[1, 0], [1, 1]], [[0, 0], [0, 1]]])
+  )
+  chosen = [[3, 4, 5], [0, 1, 2], [9, 10, 11], [9, 10, 11]]
+  rejected = [[12, 13, 14], [12, 13, 14], [18, 19, 20], [21, 22, 23]]
+  assert rows["chosen"].tokens.tolist() == chosen
+  assert rows["rejected"].tokens.tolist() == rejected
+  assert rows["asked"].tokens.ravel().tolist() == [6, 6, 7, 7]
