@@ -147,10 +147,11 @@ METHODS = (
             "here log-sigmoid. Strength comes from members that saw the pairs "
             "briefly; trained to the end they agree with wrong labels. The "
             "meta step is first-order, a place to read the loss, and does the "
-            "opposite of what the paper says here: the loss is fitted at the "
-            "moved parameters, from which those that are kept lie a step "
-            "back, so rewards where the policy has gone are less spread, the "
-            "larger the step the less, and accuracy there does not rise. "
+            "opposite of what the paper says here: rewards where the policy "
+            "has gone are less spread, the larger the step the less, and "
+            "accuracy there does not rise. The loss is fitted at the moved "
+            "parameters, where spread and accuracy are those of plain "
+            "training; the parameters that are kept lie a step back. "
             "The policy is Gaussian with a mean moved by hand."
         ),
         configs=("configs/reward_study/secrets_rm_meta.py",),

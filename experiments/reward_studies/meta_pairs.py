@@ -1,6 +1,7 @@
 """A reward model that is kept apart where the policy has gone (MetaRM).
 
-The criterion was fixed before the first run.
+The criterion was fixed before the first run; measures at the moved parameters
+came after it, to tell why the criterion was not met.
 """
 
 import functools
@@ -25,18 +26,19 @@ def _answers(key, mean, shape):
   return jnp.broadcast_to(mean, noise.shape) + noise
 
 
+def _moved(model, params, answers, step_size):
+  """Parameters that keep some answers further apart."""
+  return meta_rm_params(
+      lambda p: model.apply(p, answers), params, step_size=step_size
+  )
+
+
 def _meta_loss(model, step_size):
   """Pairs read at parameters that keep the rows' own answers apart."""
   plain = models.pair_loss(model.apply)
-
-  def loss(params, batch, key):
-    moved = meta_rm_params(
-        lambda p: model.apply(p, batch["answers"]), params,
-        step_size=step_size,
-    )
-    return plain(moved, batch, key)
-
-  return loss
+  return lambda params, batch, key: plain(
+      _moved(model, params, batch["answers"], step_size), batch, key
+  )
 
 
 def _measures(key, truth, score, means, *, num_test, num_prompts, num_answers):
@@ -97,7 +99,12 @@ def secrets_rm_meta(
     fit = lambda step_size: models.fit_scorer(
         keys["fit"], model, _meta_loss(model, step_size), rows, **training
     )
-    return truth, jax.vmap(fit)(steps)
+    params = jax.vmap(fit)(steps)
+    there = jax.vmap(
+        lambda p, step_size: _moved(model, p, rows["answers"], step_size)
+    )(params, steps)
+    both = jax.tree.map(lambda *x: jnp.concatenate(x), params, there)
+    return truth, both
 
   def read(key, learned):
     truth, params = learned
@@ -114,7 +121,11 @@ def secrets_rm_meta(
 
 
 def _report(found, shifts, step_sizes, judged) -> Study:
-  """Of measures `[runs, step sizes, shifts]`."""
+  """Of measures `[runs, step sizes, shifts]`, then at moved parameters."""
+  found, there = (
+      {k: x[:, part] for k, x in found.items()}
+      for part in (slice(len(step_sizes)), slice(len(step_sizes), None))
+  )
   arms = ["plain", *(f"meta step {x:g}" for x in step_sizes[1:])]
   # A reward that is merely larger everywhere is not more spread.
   kept = found["std"] / found["std"][..., :1]
@@ -134,6 +145,15 @@ def _report(found, shifts, step_sizes, judged) -> Study:
       mean_row(f"{arm} less plain", f"{name}, shift {shifts[-1]:g}", x[:, i])
       for i, arm in enumerate(arms[1:])
       for name, x in above.items()
+  ]
+  rows += [
+      mean_row(
+          f"{arm} at the moved parameters, less plain",
+          f"{name}, shift {shifts[-1]:g}",
+          there[name][:, i, -1] - found[name][:, 0, -1],
+      )
+      for i, arm in enumerate(arms[1:], 1)
+      for name in ("accuracy", "spread")
   ]
   index = step_sizes.index(judged) - 1
   passed = all(

@@ -111,7 +111,8 @@ def meta_rm_params(
 
       theta' = theta + step_size grad J(theta)
 
-  Minimise loss(theta') of the preference pairs in place of loss(theta).
+  Minimise loss(theta') of the preference pairs in place of loss(theta). What
+  fits the pairs is then theta'; theta itself lies a step back.
 
   Args:
     rewards: of K unlabelled answers of the current policy per prompt; J is
