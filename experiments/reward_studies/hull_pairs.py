@@ -48,7 +48,7 @@ class Towers(NamedTuple):
     return jnp.sum(self.asked(requests) * self.said(answers), axis=-1)
 
 
-def _draw_pairs(key, num_pairs, *, asked, length, skills, **words):
+def draw_pairs(key, num_pairs, *, asked, length, skills, **words):
   """Requests with two answers of unlike skill, the better one first."""
   keys = split_named(key, "requests", "first", "second")
   requests = synonyms.draw_requests(keys["requests"], num_pairs, length=asked)
@@ -72,7 +72,7 @@ def _data(key, *, num_pairs, num_variants, altered, flip_rate, embed, world):
   before its variants.
   """
   keys = split_named(key, "pairs", "flips", "variants", "embeddings")
-  requests, better, worse = _draw_pairs(keys["pairs"], num_pairs, **world)
+  requests, better, worse = draw_pairs(keys["pairs"], num_pairs, **world)
   flip = jax.random.bernoulli(keys["flips"], flip_rate, (num_pairs, 1))
   pick = lambda a, b: jnp.where(flip, b, a)
   pairs = jax.tree.map(
@@ -135,10 +135,10 @@ def _loss(towers, batch, key):
   return Mean.of(pairwise_logistic(diff))
 
 
-def _measures(key, towers, *, num_test, changed, world):
+def measures(key, towers, *, num_test, changed, world):
   """Accuracy on other pairs, and consistency on requests that are alike."""
   keys = split_named(key, "pairs", "requests", "alike", "answers")
-  requests, better, worse = _draw_pairs(keys["pairs"], num_test, **world)
+  requests, better, worse = draw_pairs(keys["pairs"], num_test, **world)
   right = comparisons.pairwise_accuracy(
       towers(requests, better), towers(requests, worse), ties="half"
   )
@@ -201,7 +201,7 @@ def rm_consistency_convex(
           keys["fit"], start, _loss, rows_of(*texts, places),
           optimizer=optax.adam(learning_rate), **training,
       ).params
-      read = lambda world: _measures(
+      read = lambda world: measures(
           keys["test"], towers, num_test=num_test, changed=changed,
           world=world,
       )

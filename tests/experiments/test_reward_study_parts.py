@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.reward_studies import frontier, frontier_kl, hull_pairs
-from experiments.reward_studies.beds import tokens
+from experiments.reward_studies.beds import synonyms, tokens
 from tests import light_keys
 
 KEY = jax.random.key(0, impl=light_keys.IMPL)
@@ -65,3 +65,22 @@ def test_rows_repeat_a_pair_with_the_variants_chosen():
   assert rows["chosen"].tokens.tolist() == chosen
   assert rows["rejected"].tokens.tolist() == rejected
   assert rows["asked"].tokens.ravel().tolist() == [6, 6, 7, 7]
+
+
+def test_a_reward_that_knows_meanings_is_right_and_a_blind_one_is_not():
+  world = dict(asked=6, length=10, skills=(0.7, 0.2), num_forms=4, usual=0.7)
+  words = jnp.tile(jnp.eye(8), (4, 1))
+  read = lambda meaning: hull_pairs.measures(
+      KEY, hull_pairs.Towers(meaning, words), num_test=500, changed=2,
+      world=world,
+  )
+
+  def both():
+    _, better, worse = pairs = hull_pairs.draw_pairs(KEY, 500, **world)
+    gold = [synonyms.gold(pairs[0], x) for x in (better, worse)]
+    return read(jnp.eye(8)), read(jnp.zeros((8, 8))), gold
+
+  knowing, blind, (better, worse) = jax.device_get(jax.jit(both)())
+  assert (better >= worse).all() and (better > worse).mean() > 0.8
+  assert knowing == {"accuracy": 1.0, "C_res": 1.0, "C_ins": 1.0}
+  assert blind == {"accuracy": 0.5, "C_res": 0.0, "C_ins": 0.0}
