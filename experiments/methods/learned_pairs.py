@@ -28,6 +28,7 @@ METHODS = (
             _ENSEMBLES,
             "tests/diagnostics/test_overoptimization.py",
             "tests/experiments/test_reward_beds.py",
+            "tests/experiments/test_reward_study_parts.py",
         ),
         shown=(
             "Every rule by hand; no rule exceeds the mean, order does not "
@@ -413,6 +414,7 @@ METHODS = (
             "tests/diagnostics/test_instructions.py",
             "tests/shaping/test_combination.py",
             "tests/data/test_hulls.py",
+            "tests/experiments/test_reward_study_parts.py",
         ),
         shown=(
             "Both measures by hand; a reward blind to instructions has C_ins "
