@@ -183,7 +183,8 @@ def rm_consistency_convex(
       choose_variants(x, np.random.default_rng([seed, i]))
       for i, x in enumerate(np.asarray(places))
   ]
-  evenly = {**world, "usual": 1 / world["num_forms"]}
+  # Words as in training, and all of a meaning alike.
+  usual = jnp.array([world["usual"], 1 / world["num_forms"]])
 
   def run(key, texts, chosen):
     key = jax.random.fold_in(key, 1)
@@ -201,25 +202,27 @@ def rm_consistency_convex(
           keys["fit"], start, _loss, rows_of(*texts, places),
           optimizer=optax.adam(learning_rate), **training,
       ).params
-      read = lambda world: measures(
+      read = lambda usual: measures(
           keys["test"], towers, num_test=num_test, changed=changed,
-          world=world,
+          world={**world, "usual": usual},
       )
-      return read(world), read(evenly)
+      return jax.vmap(read)(usual)
 
     return jax.vmap(one)(chosen)
 
-  usual, even = jax.device_get(
+  found = jax.device_get(
       jax.jit(jax.vmap(run))(keys, texts, np.stack([x[0] for x in chosen]))
   )
   share = np.array([np.mean(x[1]) for x in chosen]) / places.shape[3]
-  return _report(usual, even, share, harm)
+  return _report(found, share, harm)
 
 
-def _report(usual, even, share, harm) -> Study:
-  """Of measures `[runs, arms]`, on answers worded as in training or evenly."""
+def _report(found, share, harm) -> Study:
+  """Of measures `[runs, arms, 2]`, words as in training and then even."""
   plain, drawn, hull, both = range(4)
-  measured = {**usual, **{f"{k}, words even": x for k, x in even.items()}}
+  usual = {name: x[..., 0] for name, x in found.items()}
+  even = {f"{name}, words even": x[..., 1] for name, x in found.items()}
+  measured = {**usual, **even}
   rows = [
       mean_row(arm, name, x[:, i])
       for i, arm in enumerate(ARMS)
