@@ -28,6 +28,7 @@ METHODS = (
             _ENSEMBLES,
             "tests/diagnostics/test_overoptimization.py",
             "tests/experiments/test_reward_beds.py",
+            "tests/experiments/test_reward_study_parts.py",
         ),
         shown=(
             "Every rule by hand; no rule exceeds the mean, order does not "
@@ -44,11 +45,17 @@ METHODS = (
             "extrapolate alike. PPO is a Gaussian policy trained by "
             "leave-one-out policy gradient, its KL exact: there careful rules "
             "lose less and later than one member, and the plain mean of five "
-            f"does no better than one. {_SCALE}"
+            "does no better than one. A penalty on KL is more than stopping "
+            "early here, against what Gao et al. 2022 find: at equal KL its "
+            "end has a higher proxy than the path without one, which does not "
+            "spend its KL where it pays most, and a higher true reward too; "
+            "too small a penalty over-optimises as none does. "
+            f"{_SCALE}"
         ),
         configs=(
             "configs/reward_study/rm_ensembles_unbounded.py",
             "configs/reward_study/frontier.py",
+            "configs/reward_study/frontier_kl.py",
         ),
         results=("frontier",),
     ),
@@ -118,7 +125,7 @@ METHODS = (
         ),
         functions=(
             "recipes.noisy_pairs.secrets_rm",
-            "recipes.noisy_pairs.meta_rm_gradient",
+            "recipes.noisy_pairs.meta_rm_params",
             "reward_models.ensembles.preference_strength",
             "noise.selection.quantile_relabel",
             "reward_models.contrastive.info_nce",
@@ -140,8 +147,15 @@ METHODS = (
             "The public trainer takes log(p + 1e-5), which caps the loss: "
             "here log-sigmoid. Strength comes from members that saw the pairs "
             "briefly; trained to the end they agree with wrong labels. The "
-            "meta step is first-order, and is tested but not trained with."
+            "meta step is first-order, a place to read the loss, and does the "
+            "opposite of what the paper says here: rewards where the policy "
+            "has gone are less spread, the larger the step the less, and "
+            "accuracy there does not rise. The loss is fitted at the moved "
+            "parameters, where spread and accuracy are those of plain "
+            "training; the parameters that are kept lie a step back. "
+            "The policy is Gaussian with a mean moved by hand."
         ),
+        configs=("configs/reward_study/secrets_rm_meta.py",),
     ),
     Method(
         slug="preference_noise",
@@ -400,6 +414,7 @@ METHODS = (
             "tests/diagnostics/test_instructions.py",
             "tests/shaping/test_combination.py",
             "tests/data/test_hulls.py",
+            "tests/experiments/test_reward_study_parts.py",
         ),
         shown=(
             "Both measures by hand; a reward blind to instructions has C_ins "
@@ -411,8 +426,14 @@ METHODS = (
             "the hull, so that all are the last, and counts ties as "
             "consistent. Rewards are bilinear in Gaussian vectors here; "
             "fusion with near pairs of the training set lowers both measures "
-            "there. What consistency does to RLHF is not measured."
+            "there. ConvexDA is measured on answers with synonyms, and does "
+            "harm there: corners of the hull, and random variants almost as "
+            "much, lower C_res and accuracy, since only chosen answers are "
+            "reworded and rare words come to mark them. With rejected answers "
+            "reworded as well all measures rise. What consistency does to "
+            "RLHF is not measured."
         ),
+        configs=("configs/reward_study/rm_consistency_convex.py",),
     ),
     Method(
         slug="reward_topology",

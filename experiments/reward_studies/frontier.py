@@ -73,6 +73,29 @@ def climb(key, reward, *, dim, num_steps, num_samples, learning_rate, penalty):
   return jax.lax.scan(step, (start, optimizer.init(start)), keys)[1]
 
 
+def read_path(key, path, true, proxy, *, num_read, every=1):
+  """KL to the reference, true reward and proxy along a path.
+
+  Args:
+    key: of `num_read` draws that all policies share.
+    path: of `climb`, with S policies.
+    true: from items `[N, D]` to `[N]`; `proxy` as well.
+    proxy: see `true`.
+    num_read: items of each policy.
+    every: policies from one that is read to the next, which divides S.
+
+  Returns:
+    Three arrays `[S / every]`, the last policy last.
+  """
+  path = jax.tree.map(lambda x: x[every - 1 :: every], path)
+  noise = jax.random.normal(key, (num_read, path.mean.shape[-1]))
+  spread = jnp.exp(path.log_std)[:, None] * noise[None]
+  flat = (path.mean[:, None] + spread).reshape(-1, noise.shape[-1])
+  mean_of = lambda x: jnp.mean(x.reshape(-1, num_read), axis=-1)
+  kl = divergences.gaussian_kl(path.mean, 2 * path.log_std)
+  return kl, mean_of(true(flat)), mean_of(proxy(flat))
+
+
 class Frontier(NamedTuple):
   """Panels side by side: true reward solid, the proxy dashed."""
 
@@ -113,8 +136,8 @@ def _limits(curves):
   return low - 0.3 * (high - low), high + 0.6 * (high - low)
 
 
-def _interpolated(kl, values, grid):
-  """Values of one run where its path first has each KL."""
+def interpolated(kl, values, grid):
+  """Values of one run where its path first has each KL; NaN beyond it."""
   rising = np.maximum.accumulate(kl)
   return np.interp(grid, rising, values, right=np.nan)
 
@@ -122,7 +145,7 @@ def _interpolated(kl, values, grid):
 def _along(found, grid):
   """`[seeds, len(grid)]` true reward and proxy of every rule."""
   at = lambda kl, y: np.stack(
-      [_interpolated(*run, grid) for run in zip(kl, y)]
+      [interpolated(*run, grid) for run in zip(kl, y)]
   )
   true = {k: at(kl, y) for k, (kl, y, _) in found.items()}
   seen = {k: at(kl, y) for k, (kl, _, y) in found.items()}
@@ -152,8 +175,6 @@ def frontier(
     curve = lambda by, y: jnp.mean(
         overoptimization.best_of_n_curve(by, y, sizes), axis=0
     )
-    noise = jax.random.normal(keys["samples"], (num_read, dim))
-    mean_of = lambda x: jnp.mean(x.reshape(num_steps, num_read), axis=-1)
 
     def one(number):
       rule = lambda m: jax.lax.switch(number, list(table.values()), m)
@@ -165,11 +186,9 @@ def frontier(
           keys["path"], scaled, dim=dim, num_steps=num_steps,
           num_samples=num_samples, learning_rate=rl_rate, penalty=penalty,
       )
-      spread = jnp.exp(path.log_std)[:, None] * noise[None]
-      items = path.mean[:, None] + spread
-      flat = items.reshape(-1, dim)
-      kl = divergences.gaussian_kl(path.mean, 2 * path.log_std)
-      return chosen, (kl, mean_of(true(flat)), mean_of(scaled(flat)))
+      return chosen, read_path(
+          keys["samples"], path, true, scaled, num_read=num_read
+      )
 
     return jax.vmap(one)(jnp.arange(len(table)))
 

@@ -29,9 +29,9 @@ def rows_of(pairs: gold.Pairs):
   return {"chosen": chosen, "rejected": rejected}
 
 
-def held_out(key, truth, num_pairs):
+def held_out(key, truth, num_pairs, **options):
   """Pairs whose labels are right, and a reader of accuracies on them."""
-  pairs = gold.compare(key, truth, num_pairs=num_pairs)
+  pairs = gold.compare(key, truth, num_pairs=num_pairs, **options)
 
   def accuracy(score):
     return gold.accuracy(score(pairs.first) - score(pairs.second), pairs.gap)

@@ -8,6 +8,7 @@ def convex_hull_augment(embeddings: np.ndarray) -> np.ndarray:
 
   Replacing a chosen answer by its outermost variants shows a reward model
   how far the same answer may look different; variants in between add little.
+  Reword the rejected answer as well, or a trace of rewording tells the label.
   Compare at equal numbers of pairs.
 
   Args:

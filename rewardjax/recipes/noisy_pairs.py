@@ -101,25 +101,27 @@ def secrets_rm(
   return loss, metrics
 
 
-def meta_rm_gradient(
-    loss: Callable[[PyTree], Float[Array, ""]],
+def meta_rm_params(
     rewards: Callable[[PyTree], Float[Array, "*batch K"]],
     params: PyTree,
     *,
     step_size: Scalar,
 ) -> PyTree:
-  """The gradient of a loss, taken where answers of today's policy lie apart.
+  """Where to read a loss: there answers of today's policy lie further apart.
 
-      theta' = theta + step_size grad J(theta),    g = grad loss(theta')
+      theta' = theta + step_size grad J(theta)
 
-  g is to be applied to theta: second derivatives are left out.
+  Minimise loss(theta') of the preference pairs in place of loss(theta). What
+  fits the pairs is then theta'; theta itself lies a step back.
 
   Args:
-    loss: of the preference pairs.
     rewards: of K unlabelled answers of the current policy per prompt; J is
       the mean of their `spread.meta_difference`.
     params: theta.
-    step_size: 0 gives the plain gradient.
+    step_size: 0 gives `params`.
+
+  Gradient: that of loss at theta' is handed to theta as it is; second
+    derivatives are left out.
 
   Raises:
     ValueError: if `step_size` is negative.
@@ -127,10 +129,9 @@ def meta_rm_gradient(
   References:
     as `secrets_rm` (MetaRM).
   """
-  checks.at_least("meta_rm_gradient", 0.0, step_size=step_size)
+  checks.at_least("meta_rm_params", 0.0, step_size=step_size)
   apart = lambda p: jnp.mean(spread.meta_difference(rewards(p)))
-  rise = jax.grad(apart)(params)
-  moved = optax.apply_updates(
+  rise = jax.grad(apart)(jax.lax.stop_gradient(params))
+  return optax.apply_updates(
       params, jax.tree.map(lambda g: step_size * g, rise)
   )
-  return jax.grad(loss)(jax.lax.stop_gradient(moved))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.reward_studies.beds import gold, steps, tokens, users
+from experiments.reward_studies.beds import gold, steps, synonyms, tokens, users
 from rewardjax.types import NoiseRates
 from tests import light_keys
 
@@ -44,6 +44,17 @@ def test_labels_are_wrong_at_their_rates():
   np.testing.assert_allclose(shift, 2.0, atol=0.05)
   won = gold.value(TRUTH, chosen) > gold.value(TRUTH, rejected)
   assert abs(float(jnp.mean(won)) - (1 - wrong.mean())) < 1e-6
+
+
+def test_items_around_another_mean_are_moved_and_judged_there():
+  mean = jnp.array([3.0, -1.0, 0.0, 0.5])
+  still, moved = made(lambda: [
+      gold.compare(KEY, TRUTH, num_pairs=50, mean=m) for m in (None, mean)
+  ])
+  for x, y in zip(still[:2], moved[:2]):
+    np.testing.assert_allclose(y, x + np.asarray(mean), rtol=1e-5, atol=1e-5)
+  gap = gold.value(TRUTH, moved.first) - gold.value(TRUTH, moved.second)
+  np.testing.assert_allclose(moved.gap, gap, atol=1e-5)
 
 
 def test_blunt_labels_and_stretched_candidates():
@@ -129,6 +140,51 @@ def test_the_chosen_text_has_more_gold_and_the_style_of_the_label():
   (chosen, style), (rejected, other) = made(draw)
   assert (chosen >= rejected).all()
   assert style.mean() > 3 * other.mean()
+
+
+def test_an_answer_is_worth_how_often_it_says_what_was_asked():
+  text = lambda rows: tokens.Texts(
+      jnp.array(rows), jnp.ones((len(rows), len(rows[0])), bool)
+  )
+  asked = text([[0, 0, 5], [1, 2, 3]])
+  said = text([[8, 21, 7, 6], [9, 18, 27, 17]])  # mean 0 5 7 6, and 1 2 3 1
+  np.testing.assert_array_equal(synonyms.gold(asked, said), [3, 4])
+
+
+def test_other_words_mean_the_same_and_alike_requests_do_not():
+
+  def draw():
+    asked = synonyms.draw_requests(KEY, 3000, length=6)
+    near = synonyms.alike(KEY, asked, num_changed=2)
+    said = synonyms.draw_answers(
+        KEY, asked, length=10, skill=0.5, num_forms=4, usual=0.7
+    )
+    other = synonyms.reword(OTHER, said, num_changed=3, num_forms=4)
+    return asked, near, said, other
+
+  asked, near, said, other = made(draw)
+  assert ((asked.tokens != near.tokens).sum(-1) == 2).all()
+  assert near.tokens.min() >= 0 and near.tokens.max() < 8
+  changed = said.tokens != other.tokens
+  assert (changed.sum(-1) == 3).all()
+  np.testing.assert_array_equal(said.tokens % 8, other.tokens % 8)
+  assert other.tokens.min() >= 0 and other.tokens.max() < 32
+  forms = np.bincount((said.tokens // 8).ravel()) / said.tokens.size
+  np.testing.assert_allclose(forms, [0.7, 0.1, 0.1, 0.1], atol=0.01)
+  # Meant for the request, or right by chance.
+  hit = (said.tokens[..., None] % 8 == asked.tokens[:, None]).mean()
+  same = (asked.tokens[:, None] == asked.tokens[..., None]).mean()
+  np.testing.assert_allclose(hit, 0.5 * same + 0.5 / 8, atol=0.01)
+
+
+def test_embeddings_of_one_meaning_lie_together():
+  table = synonyms.embeddings(KEY, num_forms=3, width=4, blur=0.0)
+  words = jnp.array([[1, 9, 17], [1, 2, 2]])
+  found = synonyms.embed(table, words)
+  np.testing.assert_allclose(found[0], table[1], rtol=1e-5)
+  np.testing.assert_allclose(
+      found[1], (table[1] + 2 * table[2]) / 3, rtol=1e-5
+  )
 
 
 def test_padding_does_not_change_a_score():

@@ -121,9 +121,9 @@ def test_meta_gradient_is_taken_at_the_moved_point():
   ends = np.asarray(apart(np.concatenate([p + eye, p - eye])))
   moved = p + step * (ends[:3] - ends[3:]) / 2e-3
   assert np.diff(apart(np.stack([p, moved]))) > 0
-  meta = lambda p: noisy_pairs.meta_rm_gradient(
-      loss, rewards, p, step_size=step
-  )
+  meta = jax.grad(lambda p: loss(
+      noisy_pairs.meta_rm_params(rewards, p, step_size=step)
+  ))
   actual = jax.jit(meta)(p)
   np.testing.assert_allclose(actual, slope(moved), atol=1e-4)
   assert np.max(np.abs(np.subtract(actual, slope(p)))) > 1e-3
@@ -131,10 +131,10 @@ def test_meta_gradient_is_taken_at_the_moved_point():
 
 def test_meta_gradient_without_a_step_is_plain():
   loss, rewards, p = linear()
-  both = lambda p: (
-      noisy_pairs.meta_rm_gradient(loss, rewards, p, step_size=0.0),
-      jax.grad(loss)(p),
+  at = lambda p, step: noisy_pairs.meta_rm_params(rewards, p, step_size=step)
+  both = lambda p, step: (
+      jax.grad(lambda p: loss(at(p, step)))(p), jax.grad(loss)(p)
   )
-  np.testing.assert_array_equal(*jax.jit(both)(p))
+  np.testing.assert_array_equal(*jax.jit(both)(p, 0.0))  # step is traced
   with pytest.raises(ValueError, match="step_size must be"):
-    noisy_pairs.meta_rm_gradient(loss, rewards, p, step_size=-1.0)
+    at(p, -1.0)

@@ -108,8 +108,9 @@ def compare(
     rates: NoiseRates = _EXACT,
     sharpness: Scalar | None = None,
     spurious: Scalar | None = None,
+    mean: Float[Array, " D"] | None = None,
 ) -> Pairs:
-  """Labelled pairs of N(0, I), the labels flipped at `rates`.
+  """Labelled pairs of N(mean, I), the labels flipped at `rates`.
 
   Args:
     key: consumed.
@@ -120,10 +121,13 @@ def compare(
       better item wins.
     spurious: adds a last coordinate, N(0, 1) and higher by this much in the
       item that is *labelled* better; None adds none.
+    mean: of the items; None: 0.
   """
   keys = split_named(key, "items", "truth", "flips", "spurious")
   dim = gold.kernel.shape[0]
   items = jax.random.normal(keys["items"], (2, num_pairs, dim))
+  if mean is not None:
+    items += mean[None, None]
   gap = value(gold, items[0]) - value(gold, items[1])
   won = gap > 0
   if sharpness is not None:
