@@ -45,11 +45,11 @@ class Record(NamedTuple):
 
   def name(self, name: str) -> str:
     """A string or an integer, as a string that is not empty."""
-    return self.value(name, _name, "a string or an integer")
+    return self.value(name, as_name, "a string or an integer")
 
   def texts(self, name: str) -> tuple[str, ...]:
     """A list of at least one string; a bare string is a list of one."""
-    return self.value(name, _texts, "a list of strings")
+    return self.value(name, as_texts, "a list of strings")
 
   def integer(self, name: str) -> int:
     """An integer."""
@@ -76,13 +76,15 @@ def _text(value):
   return value
 
 
-def _name(value):
+def as_name(value) -> str:
+  """See `Record.name`; TypeError for anything else."""
   if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
     raise TypeError
   return str(value)
 
 
-def _texts(value):
+def as_texts(value) -> tuple[str, ...]:
+  """See `Record.texts`; TypeError for anything else."""
   value = [value] if isinstance(value, str) else value
   if not isinstance(value, list) or not value:
     raise TypeError
