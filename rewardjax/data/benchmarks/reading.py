@@ -195,18 +195,21 @@ def distinct_ids(rows: Iterable[EvalRow]) -> Iterator[EvalRow]:
     yield row if times == 1 else row._replace(id=f"{row.id}#{times}")
 
 
+def samples() -> pathlib.Path:
+  """The folder of small files that come with the package."""
+  package = importlib.resources.files("rewardjax.data.benchmarks")
+  return pathlib.Path(str(package)) / "samples"
+
+
 def sample(name: str) -> pathlib.Path:
   """A small file in the schema of that benchmark, in words of our own.
 
   Raises:
     ValueError: listing the samples, if there is none of that name.
   """
-  folder = pathlib.Path(
-      str(importlib.resources.files("rewardjax.data.benchmarks"))
-  ) / "samples"
-  names = sorted(path.stem for path in folder.glob("*.jsonl"))
+  names = sorted(path.stem for path in samples().glob("*.jsonl"))
   if name not in names:
     raise ValueError(
         f"sample: name must be one of {', '.join(names)}; got {name!r}."
     )
-  return folder / f"{name}.jsonl"
+  return samples() / f"{name}.jsonl"
