@@ -9,7 +9,7 @@ equal length and gives one number per completion, higher is better. It is any
 function: a model of yours, a verifier. --scorer=runs/reward_model, a run
 directory of `experiments.reward_model`, is the model trained there. A judge
 that names the best of several answers is given by --judge instead, and asked
---votes times.
+--votes times; rewards of chains that are there already, by --scores.
 
 Writes to the run directory scores.jsonl (one line per row, as it comes),
 tables.json and report.html. A run that was killed goes on where it stopped;

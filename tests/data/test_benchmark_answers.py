@@ -59,14 +59,22 @@ def test_the_domain_is_the_name_of_the_file(name, tmp_path):
   assert found == [row._replace(domain="law") for row in expected]
 
 
-def test_rewards_that_are_missing_are_nan(tmp_path):
-  rows = [{"q_id": 1, "cot_ids": [7, "b", 9],
-           "rewards": [[0.5, None], [1], None]}]
-  ((name, found),) = answers.multi_rm_rewards(
-      write(tmp_path / "law_reward.jsonl", rows)
-  )
+@pytest.mark.parametrize("ending", ["json", "jsonl", "parquet"])
+def test_rewards_that_are_missing_are_nan(ending, tmp_path):
+  rows = [{"q_id": 1, "cot_ids": ["7", "b", "9"],
+           "rewards": [[0.5, None, math.nan], [1.0], None]}]
+  path = tmp_path / f"law_reward.{ending}"
+  if ending == "parquet":
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+  else:
+    path.write_text(json.dumps(rows if ending == "json" else rows[0]))
+  assert ending == "parquet" or "NaN" in path.read_text()
+  ((name, found),) = answers.multi_rm_rewards(path)
   assert name == "1" and list(found) == ["7", "b", "9"]
-  assert found["7"][0] == 0.5 and math.isnan(found["7"][1])
+  assert found["7"][0] == 0.5 and all(map(math.isnan, found["7"][1:]))
   assert found["b"] == (1.0,) and found["9"] == ()
 
 
@@ -94,6 +102,7 @@ def test_rows_to_train_on(tmp_path):
         ("rewards", {"rewards": 1}, "'rewards' must be a list of lists of"),
         ("rewards", {"rewards": [0.5]}, "'rewards' must be a list of lists"),
         ("rewards", {"rewards": [["x"]]}, "'rewards' must be a list of lists"),
+        ("rewards", {"rewards": [[math.inf]]}, "'rewards' must be a list of"),
         ("rewards", {"rewards": [[True]]}, "'rewards' must be a list of list"),
         ("rewards", {"cot_ids": [1, 2]}, "has 1 entries for 2 of 'cot_ids'"),
         ("rewards", {"q_id": None}, "'q_id' must be a string or an integer"),

@@ -119,7 +119,7 @@ def multi_rm_rewards(
 
   Yields:
     A question's name and the rewards of its chains by their ids. One that is
-    missing is NaN: null, or NaN in Parquet.
+    missing is NaN, whether null or NaN stands there.
 
   Raises:
     ValueError: naming file, row and field, where a q_id comes twice too.
@@ -128,7 +128,8 @@ def multi_rm_rewards(
     As `questions`.
   """
   known = set()
-  for record in reading.records(path, ("q_id", "cot_ids", "rewards")):
+  fields = ("q_id", "cot_ids", "rewards")
+  for record in reading.records(path, fields, nan=True):
     name = record.name("q_id")
     if name in known:
       raise ValueError(f"{record.place}: field 'q_id' {name!r} comes twice.")

@@ -98,7 +98,10 @@ def _integer(value):
 
 
 def records(
-    path: str | os.PathLike, columns: Iterable[str] | None = None
+    path: str | os.PathLike,
+    columns: Iterable[str] | None = None,
+    *,
+    nan: bool = False,
 ) -> Iterator[Record]:
   """The rows of a JSON or Parquet file, a few in memory at a time.
 
@@ -108,6 +111,7 @@ def records(
     columns: all that is read of a Parquet file, images for instance only if
       they are named; None reads everything. What the file does not have is
       missing in its rows.
+    nan: whether JSON may hold NaN, as `jsonl.records`; Parquet may.
 
   Raises:
     ValueError: for another ending, and for a file that cannot be read as
@@ -117,7 +121,7 @@ def records(
   suffix = pathlib.Path(path).suffix
   if suffix in _JSON:
     read = jsonl.listed if jsonl.is_list(path) else jsonl.records
-    yield from (Record(*found) for found in read(path))
+    yield from (Record(*found) for found in read(path, nan=nan))
   else:
     place = os.fspath(path)
     start = 1
