@@ -62,7 +62,11 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    package_data={"rewardjax.data.benchmarks": ["samples/*.jsonl"]},
+    package_data={
+        "rewardjax.data.benchmarks": [
+            "samples/*.jsonl", "samples/mrmbench/*/*/*.json"
+        ],
+    },
     packages=setuptools.find_packages(include=["rewardjax", "rewardjax.*"]),
     install_requires=CORE,
     extras_require={

@@ -8,8 +8,16 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
+from experiments import evaluate_chains
 from rewardjax.core import checks
-from rewardjax.data.benchmarks import chains, judging, lists, pairs, reading
+from rewardjax.data.benchmarks import (
+    answers,
+    chains,
+    judging,
+    lists,
+    pairs,
+    reading,
+)
 from rewardjax.diagnostics.benchmarks import chains as chain_tables
 from rewardjax.diagnostics.benchmarks import lists as list_tables
 from rewardjax.diagnostics.benchmarks import pairs as pair_tables
@@ -67,10 +75,16 @@ BENCHMARKS = {
         chain_tables.process_bench,
         "id, problem, steps, label",
     ),
+    "multi_rm": Benchmark(
+        answers.multi_rm,
+        evaluate_chains.multi_rm,
+        "q_id, question, answer, cot_ids, cots, parsed_answers",
+    ),
 }
 
 
 _AGGREGATIONS = typing.get_args(Aggregation)
+_BY_STEP = ("rewardmath", "multi_rm")
 _UNREAD = typing.get_args(judging.Unread)
 # One row holds all the answers that a judge has to choose from.
 JUDGED = (
@@ -110,21 +124,32 @@ class Options:
       "order for each prompt, and giving the place of the best one, or None "
       "where it cannot be read.",
   )
+  scores: tuple[str, ...] = _option(
+      (),
+      "Instead of --scorer, for multi_rm: files of rewards, one for each of "
+      "--data, with the fields q_id, cot_ids, rewards (a list for each chain, "
+      "made one score by --by_step).",
+  )
   votes: int = _option(1, "With --judge: how often each row is judged.")
   unread: str = _option(
       "wrong",
       "With --judge: what a judgement that cannot be read is, one of "
       f"{', '.join(_UNREAD)}.",
   )
-  seed: int = _option(0, "With --judge: of the order of the answers.")
+  seed: int = _option(
+      0,
+      "Of the order in which a judge sees the answers, and of the draws of "
+      "multi_rm, where 42 draws as its released code does.",
+  )
   batch_size: int = _option(32, "Completions per call of the scorer.")
   columns: tuple[str, ...] = _option(
       (), "Other columns that the scorer finds in meta, such as image."
   )
   by_step: str = _option(
       "",
-      "For rewardmath with a scorer of steps, whose scores are probabilities: "
-      f"how they make one score, one of {', '.join(_AGGREGATIONS)}.",
+      "For rewardmath and multi_rm, with a scorer of steps (whose scores are "
+      "probabilities) or --scores: how they make one score, one of "
+      f" {', '.join(_AGGREGATIONS)}.",
   )
   threshold: float = _option(0.5, "For process_bench: lower means wrong.")
   reference: str = _option(
@@ -142,22 +167,43 @@ class Options:
     where = "evaluate_rewards"
     checks.one_of(where, BENCHMARKS, benchmark=self.benchmark)
     checks.at_least(where, 1, batch_size=self.batch_size)
-    if bool(self.scorer) == bool(self.judge):
+    if sum(map(bool, (self.scorer, self.judge, self.scores))) != 1:
       raise ValueError(
-          "one of --scorer and --judge must be package.module:function."
+          "one of --scorer and --judge must be package.module:function, or "
+          "--scores the files of rewards of multi_rm."
       )
     if self.judge:
       checks.one_of(where, JUDGED, benchmark=self.benchmark)
       checks.one_of(where, _UNREAD, unread=self.unread)
       checks.at_least(where, 1, votes=self.votes)
+    if self.scores:
+      self._check_scores()
     if self.by_step:
-      if self.benchmark != "rewardmath":
-        raise ValueError("--by_step is for --benchmark=rewardmath only.")
+      if self.benchmark not in _BY_STEP:
+        raise ValueError(
+            f"--by_step is for --benchmark={' and '.join(_BY_STEP)} only."
+        )
       checks.one_of(where, _AGGREGATIONS, by_step=self.by_step)
+
+  def _check_scores(self) -> None:
+    if self.benchmark != "multi_rm":
+      raise ValueError("--scores is for --benchmark=multi_rm only.")
+    if not self.by_step:
+      raise ValueError(
+          "--scores needs --by_step, one of "
+          f"{', '.join(_AGGREGATIONS)}: how rewards make one score."
+      )
+    if len(self.scores) != len(self.files):
+      raise ValueError(
+          "--scores must be one file for each of --data, got "
+          f"{len(self.scores)} for {len(self.files)}."
+      )
 
   @property
   def asked(self) -> str:
     """What makes the scores, in words."""
+    if self.scores:
+      return f"the rewards in {', '.join(self.scores)}"
     if not self.judge:
       return self.scorer
     return f"{self.judge} with {self.votes} votes, seed {self.seed}"
@@ -176,6 +222,7 @@ class Options:
   def tables(self) -> Callable[..., Any]:
     """Scored rows -> tables."""
     more = {
+        "multi_rm": {"files": self.files, "seed": self.seed},
         "process_bench": {"threshold": self.threshold},
         "m_rewardbench": {"reference": self.reference},
     }.get(self.benchmark, {})

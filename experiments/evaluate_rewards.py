@@ -9,7 +9,7 @@ equal length and gives one number per completion, higher is better. It is any
 function: a model of yours, a verifier. --scorer=runs/reward_model, a run
 directory of `experiments.reward_model`, is the model trained there. A judge
 that names the best of several answers is given by --judge instead, and asked
---votes times.
+--votes times; rewards of chains that are there already, by --scores.
 
 Writes to the run directory scores.jsonl (one line per row, as it comes),
 tables.json and report.html. A run that was killed goes on where it stopped;
@@ -24,17 +24,20 @@ import inspect
 import pathlib
 import sys
 
-import jax
-import jax.numpy as jnp
 from absl import app, flags, logging
 
-from experiments import evaluate_judges, evaluate_options, evaluate_report
+from experiments import (
+    evaluate_chains,
+    evaluate_judges,
+    evaluate_options,
+    evaluate_report,
+)
 from experiments.evaluate_options import Options
 from rewardjax.core import exact_json
 from rewardjax.data.benchmarks import judging, reading, scores
 from rewardjax.diagnostics.benchmarks import arrays
-from rewardjax.rewards import steps
 from rewardjax.training.logging import write_atomically
+from rewardjax.types import ScoredRow
 
 
 class ScorerError(RuntimeError):
@@ -96,9 +99,12 @@ def _tables(options: Options, rows) -> arrays.Tables:
   if options.judge:
     sizes = [len(row.texts) for row in _rows(options)]
     return evaluate_judges.tables(options, rows, sizes)
-  if options.by_step:
-    with jax.enable_x64(True):
-      rows = [_whole(row, options.by_step) for row in rows]
+  if options.by_step and not options.scores:
+    lengths = ([len(row.scores)] for row in rows)
+    if options.benchmark == "multi_rm":
+      found = evaluate_chains.questions(options.files)
+      lengths = ([len(chain) for chain in x.chains] for x in found)
+    rows = evaluate_chains.whole(rows, lengths, options.by_step)
   return options.tables()(rows)
 
 
@@ -152,26 +158,12 @@ def _resume(options: Options, workdir: pathlib.Path) -> None:
   write_atomically(path, exact_json.dumps(run) + "\n")
 
 
-def _whole(row, how: str):
-  """The scores of a chain's steps as one."""
-  chain = steps.aggregate_steps(jnp.array(row.scores), how=how)
-  return row._replace(scores=(float(chain),))
-
-
-def evaluate(
-    options: Options, workdir: pathlib.Path, *, show: bool = True
-) -> arrays.Tables:
-  """Scores what has no score yet, and writes everything.
-
-  Raises:
-    ValueError: in one line, for a flag, a file, a row or a score that makes
-      no sense.
-    OSError: if there is no such file.
-  """
+def _scored(
+    options: Options, workdir: pathlib.Path, *, show: bool
+) -> list[ScoredRow]:
+  """Rows with their scores, of which some may be known already."""
   import tqdm
 
-  options.check()
-  workdir = pathlib.Path(workdir)
   scorer = load_scorer(options.scorer or options.judge)
   total = sum(reading.count(path) for path in options.files)
   _resume(options, workdir)
@@ -184,7 +176,28 @@ def evaluate(
       scorer, _asked(options), done, batch_size=options.batch_size
   )
   bar = dict(desc=options.benchmark, unit="row", total=total, disable=not show)
-  rows = list(tqdm.tqdm(found, **bar))
+  return list(tqdm.tqdm(found, **bar))
+
+
+def evaluate(
+    options: Options, workdir: pathlib.Path, *, show: bool = True
+) -> arrays.Tables:
+  """Scores what has no score yet, and writes everything.
+
+  Raises:
+    ValueError: in one line, for a flag, a file, a row or a score that makes
+      no sense.
+    OSError: if there is no such file.
+  """
+  options.check()
+  workdir = pathlib.Path(workdir)
+  if options.scores:
+    _resume(options, workdir)
+    rows = evaluate_chains.given(
+        options.files, options.scores, options.by_step
+    )
+  else:
+    rows = _scored(options, workdir, show=show)
   if not rows:
     raise ValueError(f"{options.files[0]}: no row.")
   tables = _tables(options, rows)

@@ -169,7 +169,8 @@ def define_flags() -> None:
   flags.DEFINE_string(
       "data",
       None,
-      "A .jsonl or .parquet file of rows of the config's kind, or tfds:name. "
+      "A .jsonl or .parquet file of rows of the config's kind, or tfds:name; "
+      "of steps also multi_rm: and files of Multi-RM, with commas between. "
       "Fields: pairs (prompt, chosen, rejected), ties (those and label), "
       "ratings (prompt, completion, rating), rankings (prompt, completions, "
       "ranks), steps (prompt, steps, labels); see docs/reward_models.md. "

@@ -198,10 +198,10 @@ def init(model: Model, key: Key[Array, ""], width: int = 0) -> PyTree:
   return params
 
 
-def read(
+def features(
     model: Model, params: PyTree, frozen: PyTree, batch: dict[str, Any]
 ) -> Array:
-  """Outputs [N, B, K, O] of every readout of a batch; one forward pass."""
+  """What the head reads at every readout of a batch, [N, B, K, D]."""
   backbone, ends = model.backbone, batch["ends"]
   blocks = ends.shape[0]
   names = "tokens", "segments", "parents", "places"
@@ -210,13 +210,20 @@ def read(
   rows = tokens, segments > 0, segments
   if backbone.shares:
     rows = *rows, parents, places
-  features = backbone.apply(params["backbone"], frozen, *rows)
+  found = backbone.apply(params["backbone"], frozen, *rows)
   if not backbone.shares:
-    features = jnp.take_along_axis(features, places[..., None], axis=1)
-  features = features.reshape(blocks, -1, features.shape[-1])
+    found = jnp.take_along_axis(found, places[..., None], axis=1)
+  found = found.reshape(blocks, -1, found.shape[-1])
   index = ends.reshape(blocks, -1)[..., None]
   # Padding may hold anything, NaN as well; every readout stands on a token.
-  taken = jnp.take_along_axis(features, index, axis=1)
+  taken = jnp.take_along_axis(found, index, axis=1)
   taken = jnp.where(batch["mask"].reshape(blocks, -1)[..., None], taken, 0)
-  outputs = model.head.apply({"params": params["head"]}, taken)
-  return outputs.reshape(*ends.shape, model.outputs)
+  return taken.reshape(*ends.shape, -1)
+
+
+def read(
+    model: Model, params: PyTree, frozen: PyTree, batch: dict[str, Any]
+) -> Array:
+  """Outputs [N, B, K, O] of every readout of a batch; one forward pass."""
+  taken = features(model, params, frozen, batch)
+  return model.head.apply({"params": params["head"]}, taken)

@@ -2,7 +2,8 @@
 
 A file has one JSON object per line, or is Parquet; "tfds:name",
 "tfds:name/config" or "tfds:" and the directory of a version is a data set of
-TensorFlow Datasets. What a row holds: `experiments/reward_model_rows.py`.
+TensorFlow Datasets; "multi_rm:law.json,math.json" are chains of steps as
+Multi-RM has them. What a row holds: `experiments/reward_model_rows.py`.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ import numpy as np
 from experiments import reward_model_rows
 from experiments.reward_model_rows import KINDS, Row
 from rewardjax.core import checks
-from rewardjax.data.benchmarks import reading
+from rewardjax.data.benchmarks import answers, reading
 from rewardjax.data.benchmarks.reading import Record
 
 
@@ -44,8 +45,9 @@ def read(path: str | os.PathLike, *, kind: str, split: str = "train") -> Data:
   """The rows of a file, or of a tfds data set.
 
   Args:
-    path: ends in .jsonl, .json or .parquet, or starts with "tfds:".
-    kind: one of `KINDS`.
+    path: ends in .jsonl, .json or .parquet, or starts with "tfds:"; files
+      behind "multi_rm:" have the fields of `answers.multi_rm_steps`.
+    kind: one of `KINDS`; "steps" for "multi_rm:".
     split: of a tfds data set.
 
   Raises:
@@ -54,6 +56,10 @@ def read(path: str | os.PathLike, *, kind: str, split: str = "train") -> Data:
     OSError: if there is no such file.
   """
   path = os.fspath(path)
+  if path.startswith("multi_rm:"):
+    names = path.removeprefix("multi_rm:").split(",")
+    found = (x for name in names for x in answers.multi_rm_steps(name))
+    return _make(kind, found, path)
   if not path.startswith("tfds:"):
     return _make(kind, reading.records(path), path)
   source = _data_source(path, path.removeprefix("tfds:"), split)

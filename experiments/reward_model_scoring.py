@@ -125,6 +125,13 @@ class RewardModel:
 
     return jax.jit(jax.vmap(one, in_axes=(0, None, None)))
 
+  @functools.cached_property
+  def _encoder(self):
+    """Features [M, B, K, D] that the head reads, as `_program`."""
+    read = functools.partial(reward_model_backbones.features, self._model)
+    one = lambda *args: read(*args)[0]
+    return jax.jit(jax.vmap(one, in_axes=(0, None, None)))
+
   def members(
       self,
       prompts: Iterable[str] | None,
@@ -165,6 +172,20 @@ class RewardModel:
     if isinstance(prompts, str) or isinstance(completions, str):
       raise ValueError("score: prompts and completions must be lists of texts.")
     return self.aggregate(self.members(prompts, completions, users=users))
+
+  def features(self, texts: Iterable[str]) -> np.ndarray:
+    """What the head reads at the end of each text, [N, M * D].
+
+    Of all members, one behind the other; the parameters are held. There is no
+    prompt: the text is what is completed.
+
+    Raises:
+      ValueError: as `score`.
+    """
+    if isinstance(texts, str):
+      raise ValueError("features: texts must be a list of texts.")
+    found = self._readouts(None, texts, None, self._encoder)
+    return np.stack([x[-1].T.reshape(-1) for x in found])
 
   def aggregate(self, members: np.ndarray) -> np.ndarray:
     """From [..., M] to [...] by `config.aggregate`."""
@@ -236,8 +257,9 @@ class RewardModel:
     aggregate = jax.jit(aggregate_steps, static_argnames="how")
     return np.asarray(aggregate(_sigmoid(found).T, how=how))
 
-  def _readouts(self, prompts, completions, users):
-    """[K, M] of each completion, from blocks of the same shape."""
+  def _readouts(self, prompts, completions, users, program=None):
+    """[K, ..., M] of each completion, from blocks of the same shape."""
+    program = program or self._program
     rows = self._encoded(prompts, completions, users)
     size = self.config.score_batch
     packs = self.backbone.packs
@@ -250,7 +272,7 @@ class RewardModel:
       for block in blocks:
         filled = [*block, *[None] * (size - len(block))]
         batch = reward_model_lanes.pack(filled, shape, packs)
-        found = self._program(self.params, self.backbone.frozen, batch)
+        found = program(self.params, self.backbone.frozen, batch)
         found = np.moveaxis(np.asarray(found), 0, -1)
         for row, x in zip(block, found):
           yield x[: len(row.readouts)]

@@ -68,6 +68,14 @@ def test_only_the_package_is_installed(arguments):
   assert packages == expected
 
 
+def test_every_sample_is_installed(arguments):
+  folder = ROOT / "rewardjax/data/benchmarks"
+  patterns = arguments["package_data"]["rewardjax.data.benchmarks"]
+  installed = {path for x in patterns for path in folder.glob(x)}
+  samples = {x for x in (folder / "samples").rglob("*") if x.is_file()}
+  assert installed == samples
+
+
 def test_the_version_is_said_once(arguments):
   assert arguments["version"] == rewardjax.__version__
   changes = (ROOT / "CHANGELOG.md").read_text()

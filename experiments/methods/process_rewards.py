@@ -12,25 +12,35 @@ METHODS = (
             "reward_models.process.orm_loss",
             "reward_models.process.mask_after_first_error",
             "rewards.steps.aggregate_steps",
+            "search.curves.ordered_selections",
             "search.curves.selection_curves",
             "search.voting.weighted_vote",
+            "data.benchmarks.answers.multi_rm",
+            "data.benchmarks.answers.multi_rm_steps",
+            "data.benchmarks.answers.multi_rm_rewards",
         ),
         tests=(
             "tests/reward_models/test_process_labels.py",
             "tests/rewards/test_steps.py",
             "tests/search/test_curves.py",
             "tests/search/test_voting.py",
+            "tests/data/test_benchmark_answers.py",
+            "tests/experiments/test_evaluate_chains.py",
         ),
         shown=(
             "With an error of 0.05 a step a right chain scores 0.95^S. Steps "
             "behind the first error get no gradient. Curves of best-of-n and "
-            "votes equal the mean over all subsets, by listing them; equal "
-            "rewards make a weighted vote a majority."
+            "votes equal the mean over all orders, by listing them; equal "
+            "rewards make a weighted vote a majority. The tables of its test "
+            "rows, experiments.evaluate_rewards --benchmark=multi_rm, equal "
+            "the released protocol in plain Python, draw by draw."
         ),
         differs=(
             "The product of step scores loses with length, the least of them "
             "hardly does: what degrades is the aggregation. Generative "
             "models are any scorer that gives P(yes); none is trained here. "
+            "Answers that could not be read are one class in votes, where the "
+            "released code gives them none. "
             "Fourteen domains and eight-billion models need full scale."
         ),
     ),

@@ -177,16 +177,23 @@ METHODS = (
             "diagnostics.probing.class_centroids",
             "diagnostics.out_of_distribution.centroid_distance",
             "data.benchmarks.probes.mrmbench",
+            "data.benchmarks.probes.mrmbench_files",
+            "data.probe_tasks.rows",
         ),
         tests=(
             "tests/diagnostics/test_probing.py",
             "tests/diagnostics/test_out_of_distribution.py",
             "tests/data/test_benchmark_probes.py",
+            "tests/data/test_probe_tasks.py",
+            "tests/experiments/test_probe_reward_model.py",
         ),
         shown=(
             "One-hot features probe to 1, shuffled labels to 1 / K; naming "
             "the majority has a balanced accuracy of 1 / K; no gradient "
-            "reaches the encoder; a centroid is at distance 0 of itself."
+            "reaches the encoder; a centroid is at distance 0 of itself. "
+            "experiments.probe_reward_model reads the published folders: a "
+            "trained model is the same afterwards, and counts of bytes find "
+            "which of our rows are long, not whose sentences are in order."
         ),
         differs=(
             "Inference-time probing is reconstructed: one centroid for each "
@@ -194,9 +201,8 @@ METHODS = (
             "which naming the majority nearly reaches on some dimensions. "
             "In the study probes do not foretell best-of-n, and rather "
             "point the other way; its models are taught sums of attributes "
-            "and have four features. "
-            "No command: probing needs features, see "
-            "docs/evaluating_rewards.md."
+            "and have four features. Our bundled rows are made by a program: "
+            "they try a probe out, and measure no model."
         ),
     ),
     Method(

@@ -51,9 +51,14 @@ def read(
 
 
 def records(
-    path: str | os.PathLike,
+    path: str | os.PathLike, *, nan: bool = False
 ) -> Iterator[tuple[str, dict[str, Any]]]:
   """Yields "file:line" and the object on that line, whatever its fields.
+
+  Args:
+    path: of the file.
+    nan: whether NaN and infinities are read, which Python writes though they
+      are no JSON.
 
   Raises:
     ValueError: naming file and line, for what is no object in JSON or not
@@ -68,7 +73,7 @@ def records(
       except UnicodeDecodeError as error:
         raise ValueError(f"{place}: not UTF-8: {error}.") from error
       if text.strip():
-        yield place, _parse(place, text)
+        yield place, _parse(place, text, nan)
 
 
 def is_list(path: str | os.PathLike) -> bool:
@@ -78,11 +83,11 @@ def is_list(path: str | os.PathLike) -> bool:
 
 
 def listed(
-    path: str | os.PathLike,
+    path: str | os.PathLike, *, nan: bool = False
 ) -> Iterator[tuple[str, dict[str, Any]]]:
   """Yields "file, row n" and the n-th object of a file that is one JSON list.
 
-  A few objects are in memory at a time.
+  A few objects are in memory at a time. `nan` is as in `records`.
 
   Raises:
     ValueError: naming file and row, as `records`, and for what is no list.
@@ -96,7 +101,7 @@ def listed(
       rest, number = start[1:], 1
       while True:
         place = f"{os.fspath(path)}, row {number}"
-        found, rest = _element(place, file, rest)
+        found, rest = _element(place, file, rest, nan)
         if rest is None:
           return
         yield place, _object(place, found)
@@ -105,7 +110,7 @@ def listed(
       raise ValueError(f"{place}: not UTF-8: {error}.") from error
 
 
-def _element(place: str, file: TextIO, text: str):
+def _element(place: str, file: TextIO, text: str, nan: bool):
   """The value that `text` begins with, read until it is whole; what follows.
 
   What follows is None at the end of the list.
@@ -117,7 +122,7 @@ def _element(place: str, file: TextIO, text: str):
         if (text[1:] + file.read()).strip():
           raise ValueError("more follows the list")
         return None, None
-      found, end = _DECODER.raw_decode(text)
+      found, end = _DECODERS[nan].raw_decode(text)
       rest = text[end:].lstrip()
       if rest.startswith((",", "]")):
         return found, rest.removeprefix(",")
@@ -149,12 +154,17 @@ def _refuse(constant):
   raise ValueError(f"{constant} is not JSON")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+_DECODERS = {
+    nan: json.JSONDecoder(
+        object_pairs_hook=_unique, parse_constant=None if nan else _refuse
+    )
+    for nan in (False, True)
+}
 
 
-def _parse(place: str, text: str) -> dict[str, Any]:
+def _parse(place: str, text: str, nan: bool) -> dict[str, Any]:
   try:
-    found = _DECODER.decode(text)
+    found = _DECODERS[nan].decode(text)
   except (ValueError, RecursionError) as error:
     raise ValueError(f"{place}: {error}.") from error
   return _object(place, found)

@@ -48,8 +48,9 @@ def weighted_vote(
 ) -> Vote:
   """The answer whose voters weigh most; of equal ones the lowest id.
 
-  Equal weights make it `majority_vote`. Number the answers in the order in
-  which they appear and the first of equal ones wins.
+  Equal weights make it `majority_vote`: sums that differ by rounding only are
+  equal. Number the answers in the order in which they appear and the first of
+  equal ones wins.
 
   Args:
     answers: ids; negative ones are no votes. Answers that could not be read
@@ -78,7 +79,9 @@ def weighted_vote(
   cast = jnp.where(equal, weights[..., None, :], 0.0)
   totals = jnp.where(votes, jnp.sum(cast, axis=-1), -1.0)
   most = jnp.max(totals, axis=-1, keepdims=True, initial=-1)
-  winning = votes & (totals == most)
+  # Sums of the same weights differ with the places of the zeros among them.
+  rounding = 2 * answers.shape[-1] * jnp.finfo(totals.dtype).eps
+  winning = votes & (totals >= most * (1 - rounding))
   largest = jnp.iinfo(answers.dtype).max
   lowest = jnp.min(
       jnp.where(winning, answers, largest), axis=-1, initial=largest

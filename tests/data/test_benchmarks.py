@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from rewardjax.data.benchmarks import chains, lists, pairs, reading
+from rewardjax.data.benchmarks import answers, chains, lists, pairs, reading
 
 READERS = {
     "rewardbench": pairs.rewardbench,
@@ -15,6 +15,7 @@ READERS = {
     "rewardmath": lists.rewardmath,
     "rewardmath_pairs": lists.rewardmath_pairs,
     "process_bench": chains.process_bench,
+    "multi_rm": answers.multi_rm,
 }
 every_reader = pytest.mark.parametrize("name", READERS)
 
@@ -225,6 +226,17 @@ def test_a_repeated_id_is_marked(tmp_path):
         ("rewardmath_pairs", {"eval_solution_B": []}, "a list of strings"),
         ("process_bench", {"label": 3}, "place of one of 3 steps, got 3"),
         ("process_bench", {"label": True}, "field 'label' must be an integer"),
+        ("multi_rm", {"q_id": ...}, "field 'q_id' is missing"),
+        ("multi_rm", {"question": 1}, "field 'question' must be a string"),
+        ("multi_rm", {"answer": None}, "field 'answer' is empty"),
+        ("multi_rm", {"answer": ["A"]}, "'answer' must be a string or a num"),
+        ("multi_rm", {"cots": [["a"], []]}, "'cots' must be a list of lists"),
+        ("multi_rm", {"cots": [["a"]]}, "'cots' has 1 entries for 5 of 'cot_"),
+        ("multi_rm", {"cot_ids": [0, 1, 2, 3, 3]}, "'cot_ids' names one twice"),
+        ("multi_rm", {"cot_ids": []}, "'cot_ids' must be a list of names"),
+        ("multi_rm", {"parsed_answers": [{}] * 5}, "'parsed_answers' must be"),
+        ("multi_rm", {"parsed_answers": ["A"]}, "'parsed_answers' has 1 entr"),
+        ("multi_rm", {"category": 2.5}, "field 'category' must be a string"),
     ],
 )
 def test_errors_name_file_row_and_field(name, change, message, tmp_path):

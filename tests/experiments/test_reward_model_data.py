@@ -70,6 +70,23 @@ def test_bad_rows_are_named_by_line_and_field(kind, changes, message, tmp_path):
     read(path, kind=kind)
 
 
+def test_chains_of_multi_rm_are_read_from_several_files(tmp_path):
+  row = {"q_id": 1, "cot_id": 0, "question": "p", "cot": ["a", "b"],
+         "labels": [1, -1], "answer": "A", "parsed_answer": "A"}
+  names = []
+  for name in ("law.jsonl", "math.jsonl"):
+    (tmp_path / name).write_text(json.dumps(row) + "\n")
+    names.append(str(tmp_path / name))
+  data = read("multi_rm:" + ",".join(names), kind="steps")
+  assert [x.items for x in data.rows] == [("a", "b")] * 2
+  assert data.rows[0].values == {
+      "labels": (1.0, 0.0), "correct": True, "weight": 1.0
+  }
+  assert data.names("source") == ["law", "math"]
+  with pytest.raises(ValueError, match="law.jsonl:1: field 'chosen' is miss"):
+    read(f"multi_rm:{names[0]}", kind="pairs")
+
+
 def test_what_is_no_data_is_refused(tmp_path):
   with pytest.raises(ValueError, match="no row"):
     read(write(tmp_path / "x.jsonl"), kind="pairs")

@@ -25,24 +25,24 @@ SIZES = jnp.array([1, 3, 5])
 
 
 def enumerated(n):
-  """All subsets of size n, in plain Python."""
+  """All orders of n samples, in plain Python; of all five the one given."""
   right = np.zeros(4)
   for answers, rewards, gold in zip(
       np.asarray(ANSWERS), np.asarray(REWARDS), np.asarray(GOLD)
   ):
-    subsets = list(itertools.combinations(range(5), n))
-    for subset in map(list, subsets):
-      some, weights = answers[subset], rewards[subset]
-      ids = sorted(set(some))
-      total = [np.float32(sum(weights[some == i])) for i in ids]
-      count = [np.sum(some == i) for i in ids]
+    orders = list(itertools.permutations(range(5), n)) if n < 5 else [range(5)]
+    for order in map(list, orders):
+      sums, counts = {}, {}
+      for i in order:
+        sums[answers[i]] = sums.get(answers[i], 0) + rewards[i]
+        counts[answers[i]] = counts.get(answers[i], 0) + 1
       found = [
-          some[np.argmax(weights)] == gold,
-          ids[int(np.argmax(total))] == gold,
-          ids[int(np.argmax(count))] == gold,
-          gold in some,
+          answers[order[np.argmax(rewards[order])]] == gold,
+          max(sums, key=sums.get) == gold,  # the first of equal ones
+          max(counts, key=counts.get) == gold,
+          gold in answers[order],
       ]
-      right += np.array(found) / len(subsets) / 3
+      right += np.array(found) / len(orders) / 3
   return right
 
 
@@ -53,11 +53,43 @@ def found():
   )
 
 
-def test_equals_the_mean_over_all_subsets(found):
+def test_equals_the_mean_over_all_orders(found):
   expected = np.array([enumerated(int(n)) for n in SIZES]).T
   np.testing.assert_allclose(found, expected, atol=0.03)
   # All samples: nothing is random.
   np.testing.assert_allclose([x[-1] for x in found], expected[:, -1], atol=1e-6)
+
+
+def test_five_samples_with_ties_by_hand():
+  """7 and 4 twice each, rewards tied at 0.9; 5 is drawn first, then last."""
+  answers, rewards = jnp.array([[7, 4, 5, 4, 7]]), [[0.2, 0.9, 0.5, 0.1, 0.9]]
+  # The sums are 1.1, 1 and 0.5 of all; 0.5, 0.9 and 0.9 of the first three.
+  order = jnp.array([[2, 4, 1, 3, 0]])
+  of = lambda order, gold: curves.ordered_selections(
+      order, answers, jnp.array(rewards), jnp.array([gold]),
+      sizes=jnp.array([1, 2, 3, 4, 5]),
+  )
+  seven, four, five = (of(order, gold) for gold in (7, 4, 5))
+  rows = lambda x: [np.asarray(curve[0]).astype(int).tolist() for curve in x]
+  assert rows(seven) == [
+      [0, 1, 1, 1, 0],  # 0.9 of 7 is drawn first, 0.9 of 4 stands first
+      [0, 1, 1, 0, 1],  # four: 0.9 against 0.9 + 0.1
+      [0, 0, 0, 0, 1],  # all five: of two that tie the first in the row
+      [0, 1, 1, 1, 1],
+  ]
+  assert rows(four) == [
+      [0, 0, 0, 0, 1], [0, 0, 0, 1, 0], [0, 0, 0, 1, 0], [0, 0, 1, 1, 1]
+  ]
+  assert rows(five)[2] == [1, 1, 1, 0, 0]
+  # Nothing is read behind the largest n, and what stands there is the same.
+  three = curves.ordered_selections(
+      order[:, :3], answers, jnp.array(rewards), jnp.array([7]),
+      sizes=jnp.array([1, 2, 3]),
+  )
+  assert rows(three) == [curve[:3] for curve in rows(seven)]
+  other = of(jnp.array([[2, 4, 1, 0, 3]]), 7)
+  for a, b in zip(rows(other), rows(seven)):
+    assert a[:3] == b[:3]
 
 
 def test_any_answer_is_pass_at_k(found):

@@ -70,6 +70,11 @@ def test_equal_weights_are_a_majority_and_bad_ones_count_nothing():
   equal = voting.weighted_vote(answers, jnp.full(answers.shape, 0.25))
   np.testing.assert_array_equal(plain.answer, equal.answer)
   np.testing.assert_allclose(plain.share, equal.share, rtol=1e-6)
+  # However many votes, and wherever they stand: rounding breaks no tie.
+  answers = jnp.array(random.integers(0, 3, (2000, 16)))
+  equal = voting.weighted_vote(answers, jnp.full(answers.shape, 0.3))
+  plain = voting.majority_vote(answers)
+  np.testing.assert_array_equal(plain.answer, equal.answer)
   weights = jnp.array([-5.0, jnp.nan, 0.1])
   answer, share = voting.weighted_vote(jnp.array([1, 1, 2]), weights)
   assert answer == 2 and share == 1

@@ -5,6 +5,7 @@ Parquet and are streamed: none has to fit into memory.
 """
 
 from rewardjax.data.benchmarks import (
+    answers,
     chains,
     judging,
     lists,
@@ -15,6 +16,7 @@ from rewardjax.data.benchmarks import (
 )
 
 __all__ = [
+    "answers",
     "chains",
     "judging",
     "lists",

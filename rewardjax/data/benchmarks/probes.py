@@ -1,6 +1,7 @@
 """Labelled texts on which the features of a reward model are probed."""
 
 import os
+import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -12,6 +13,41 @@ class ProbeRow(NamedTuple):
 
   text: str
   label: int
+
+
+LEVELS = {"easy": "mrm_easy", "hard": "mrm_hard"}
+
+
+def mrmbench_files(
+    folder: str | os.PathLike,
+) -> dict[str, dict[str, dict[str, pathlib.Path]]]:
+  """The files of a folder that is laid out as MRMBench is published.
+
+      mrm_easy/<dimension>/train.json, mrm_easy/<dimension>/test.json, mrm_hard
+
+  Returns:
+    By level (easy, hard), dimension and part (train, test); a level or a
+    dimension that is not there is left out.
+
+  Raises:
+    ValueError: naming the folder, if it has no level, or a dimension lacks a
+      part.
+  """
+  folder = pathlib.Path(folder)
+  found: dict = {}
+  for level, name in LEVELS.items():
+    for path in sorted(x for x in (folder / name).glob("*") if x.is_dir()):
+      parts = {part: path / f"{part}.json" for part in ("train", "test")}
+      missing = [x for x in parts.values() if not x.exists()]
+      if missing:
+        raise ValueError(f"{missing[0]}: there is no such file.")
+      found.setdefault(level, {})[path.name] = parts
+  if not found:
+    raise ValueError(
+        f"{folder}: expected folders {' or '.join(LEVELS.values())} with one "
+        "for each dimension."
+    )
+  return found
 
 
 def mrmbench(

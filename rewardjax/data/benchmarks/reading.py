@@ -45,11 +45,11 @@ class Record(NamedTuple):
 
   def name(self, name: str) -> str:
     """A string or an integer, as a string that is not empty."""
-    return self.value(name, _name, "a string or an integer")
+    return self.value(name, as_name, "a string or an integer")
 
   def texts(self, name: str) -> tuple[str, ...]:
     """A list of at least one string; a bare string is a list of one."""
-    return self.value(name, _texts, "a list of strings")
+    return self.value(name, as_texts, "a list of strings")
 
   def integer(self, name: str) -> int:
     """An integer."""
@@ -76,13 +76,15 @@ def _text(value):
   return value
 
 
-def _name(value):
+def as_name(value) -> str:
+  """See `Record.name`; TypeError for anything else."""
   if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
     raise TypeError
   return str(value)
 
 
-def _texts(value):
+def as_texts(value) -> tuple[str, ...]:
+  """See `Record.texts`; TypeError for anything else."""
   value = [value] if isinstance(value, str) else value
   if not isinstance(value, list) or not value:
     raise TypeError
@@ -96,7 +98,10 @@ def _integer(value):
 
 
 def records(
-    path: str | os.PathLike, columns: Iterable[str] | None = None
+    path: str | os.PathLike,
+    columns: Iterable[str] | None = None,
+    *,
+    nan: bool = False,
 ) -> Iterator[Record]:
   """The rows of a JSON or Parquet file, a few in memory at a time.
 
@@ -106,6 +111,7 @@ def records(
     columns: all that is read of a Parquet file, images for instance only if
       they are named; None reads everything. What the file does not have is
       missing in its rows.
+    nan: whether JSON may hold NaN, as `jsonl.records`; Parquet may.
 
   Raises:
     ValueError: for another ending, and for a file that cannot be read as
@@ -115,7 +121,7 @@ def records(
   suffix = pathlib.Path(path).suffix
   if suffix in _JSON:
     read = jsonl.listed if jsonl.is_list(path) else jsonl.records
-    yield from (Record(*found) for found in read(path))
+    yield from (Record(*found) for found in read(path, nan=nan))
   else:
     place = os.fspath(path)
     start = 1
@@ -193,18 +199,21 @@ def distinct_ids(rows: Iterable[EvalRow]) -> Iterator[EvalRow]:
     yield row if times == 1 else row._replace(id=f"{row.id}#{times}")
 
 
+def samples() -> pathlib.Path:
+  """The folder of small files that come with the package."""
+  package = importlib.resources.files("rewardjax.data.benchmarks")
+  return pathlib.Path(str(package)) / "samples"
+
+
 def sample(name: str) -> pathlib.Path:
   """A small file in the schema of that benchmark, in words of our own.
 
   Raises:
     ValueError: listing the samples, if there is none of that name.
   """
-  folder = pathlib.Path(
-      str(importlib.resources.files("rewardjax.data.benchmarks"))
-  ) / "samples"
-  names = sorted(path.stem for path in folder.glob("*.jsonl"))
+  names = sorted(path.stem for path in samples().glob("*.jsonl"))
   if name not in names:
     raise ValueError(
         f"sample: name must be one of {', '.join(names)}; got {name!r}."
     )
-  return folder / f"{name}.jsonl"
+  return samples() / f"{name}.jsonl"
