@@ -4,7 +4,7 @@ Rooms are imported on first use: `rewardjax.noise.corrections` works after a
 plain `import rewardjax`, which itself costs a few milliseconds.
 """
 
-import importlib
+from rewardjax import lazy
 
 __version__ = "0.1.0"
 
@@ -18,6 +18,7 @@ _ROOMS = (
     "models",
     "noise",
     "objectives",
+    "outcomes",
     "policies",
     "recipes",
     "reward_models",
@@ -28,12 +29,8 @@ _ROOMS = (
     "types",
 )
 
-
-def __getattr__(name: str):
-  if name in _ROOMS:
-    return importlib.import_module(f"{__name__}.{name}")
-  raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, _rooms = lazy.attach(__name__, _ROOMS)
 
 
 def __dir__() -> list[str]:
-  return sorted([*globals(), *_ROOMS])
+  return sorted([*globals(), *_rooms()])

@@ -3,11 +3,13 @@
 Axes: B prompts, G samples of one prompt, P prompt tokens, T new tokens.
 """
 
-import enum
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from rewardjax.outcomes import Status as Status
+from rewardjax.outcomes import Verdict as Verdict
 
 # A hyper-parameter: a Python number, or a traced scalar (a schedule's value).
 Scalar = float | int | Float[Array, ""]
@@ -82,28 +84,6 @@ class Trajectories(NamedTuple):
   mask: Bool[Array, "*batch T"]
   log_probs: Float[Array, "*batch T"]
   rewards: Float[Array, "*batch T"]
-
-
-class Status(enum.IntEnum):
-  """What a verifier found; the last three say that the score is unknown."""
-
-  WRONG = 0
-  CORRECT = 1
-  UNPARSABLE = 2
-  TIMEOUT = 3
-  CRASHED = 4
-
-
-class Verdict(NamedTuple):
-  """A host verifier's answer for one completion.
-
-  `score` is None when the status leaves it unknown; `detail` is a short
-  reason for the log.
-  """
-
-  score: float | None
-  status: Status
-  detail: str = ""
 
 
 class EvalRow(NamedTuple):

@@ -72,7 +72,23 @@ def test_rooms_are_reached_from_a_plain_import_and_only_then_loaded():
         assert module.__name__ == name, name
       """
   )
-  assert output.split() == ["[]", "[]"]
+  assert output.split() == ["['rewardjax.lazy']", "[]"]
+
+
+def test_verifiers_of_text_and_their_workers_need_no_jax():
+  """A worker starts in a tenth of the time, with a tenth of the memory."""
+  folder = PACKAGE / "rewards/verifiers"
+  needs = ("tokens", "verdicts")
+  modules = sorted(x.stem for x in folder.glob("*.py") if x.stem not in needs)
+  output = run(
+      f"""
+      import importlib, sys
+      for name in {modules!r}:
+        importlib.import_module("rewardjax.rewards.verifiers." + name)
+      print([x for x in ("jax", "jaxtyping") if x in sys.modules])
+      """
+  )
+  assert output.split() == ["[]"]
 
 
 def _is_pure(module: str) -> bool:

@@ -1,22 +1,6 @@
 """Masked sums, reducers, probabilities, checks, keys: no method lives here."""
 
-from rewardjax.core import (
-    checks,
-    collectives,
-    divergences,
-    exact_json,
-    gguf_file,
-    links,
-    mapping,
-    masking,
-    numerics,
-    packing,
-    probability,
-    random,
-    reduction,
-    statistics,
-    tilting,
-)
+from rewardjax import lazy
 
 __all__ = [
     "checks",
@@ -35,3 +19,5 @@ __all__ = [
     "statistics",
     "tilting",
 ]
+
+__getattr__, __dir__ = lazy.attach(__name__, __all__)

@@ -8,7 +8,7 @@ import math
 import numbers
 from collections.abc import Iterable
 
-import jax.numpy as jnp
+import numpy as np
 
 
 def same_shape(where: str, /, **arrays) -> None:
@@ -16,7 +16,7 @@ def same_shape(where: str, /, **arrays) -> None:
 
   Arguments that are None are skipped.
   """
-  shapes = {k: jnp.shape(x) for k, x in arrays.items() if x is not None}
+  shapes = {k: np.shape(x) for k, x in arrays.items() if x is not None}
   if len(set(shapes.values())) > 1:
     raise ValueError(f"{where}: expected one common shape, got {shapes}.")
 
@@ -27,13 +27,13 @@ def broadcasts_to(
   """Raises ValueError unless each argument broadcasts to exactly `shape`."""
   for name, x in arrays.items():
     try:
-      fits = jnp.broadcast_shapes(jnp.shape(x), shape) == tuple(shape)
+      fits = np.broadcast_shapes(np.shape(x), shape) == tuple(shape)
     except ValueError:
       fits = False
     if not fits:
       raise ValueError(
           f"{where}: {name} must broadcast to {tuple(shape)}, got shape "
-          f"{jnp.shape(x)}."
+          f"{np.shape(x)}."
       )
 
 

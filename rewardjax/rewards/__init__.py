@@ -1,19 +1,6 @@
 """What scores a sample: verifiers, likelihood, agreement, form, formulas."""
 
-from rewardjax.rewards import (
-    agreement,
-    binary_token,
-    consistency,
-    flow,
-    likelihood,
-    marks,
-    paired,
-    patterns,
-    routes,
-    steps,
-    variants,
-    verifiers,
-)
+from rewardjax import lazy
 
 __all__ = [
     "agreement",
@@ -29,3 +16,5 @@ __all__ = [
     "variants",
     "verifiers",
 ]
+
+__getattr__, __dir__ = lazy.attach(__name__, __all__)

@@ -8,8 +8,8 @@ import collections
 from collections.abc import Sequence
 
 from rewardjax.core import checks
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import parsing, text
-from rewardjax.types import Status, Verdict
 
 # Phrases of someone who plans, doubts, retries and concludes; lower case.
 PHRASES = (

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
 from rewardjax.core import checks
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import text
-from rewardjax.types import Status, Verdict
 
 Lines = Mapping[str, Sequence[str]]
 City = Literal["easy", "middle", "hard"]

@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
+from rewardjax.outcomes import Status
 from rewardjax.rewards.verifiers import adapters, text
-from rewardjax.types import Status
 
 RIGHT, WRONG, CRASHED = Status.CORRECT, Status.WRONG, Status.CRASHED
 

@@ -2,8 +2,8 @@ import functools
 
 import pytest
 
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import answers, parsing
-from rewardjax.types import Status, Verdict
 
 RIGHT, WRONG = Verdict(1.0, Status.CORRECT), Verdict(0.0, Status.WRONG)
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import code, sandbox
-from rewardjax.types import Status, Verdict
 
 QUICK = sandbox.Limits(cpu_s=1, wall_s=5.0, memory_mb=256, output_kb=64)
 

@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import ensembles, text
-from rewardjax.types import Status, Verdict
 
 CORRECT, WRONG = Status.CORRECT, Status.WRONG
 UNPARSABLE, TIMEOUT, CRASHED = Status.UNPARSABLE, Status.TIMEOUT, Status.CRASHED

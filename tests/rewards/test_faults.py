@@ -11,19 +11,19 @@ import time
 import pytest
 
 from rewardjax.core import exact_json
+from rewardjax.outcomes import Status
 from rewardjax.rewards.verifiers import (
-    answers,
-    code,
-    ensembles,
-    formats,
-    math,
-    pool,
-    reasoning_gym,
-    sandbox,
-    text,
-    verdicts,
+  answers,
+  code,
+  ensembles,
+  formats,
+  math,
+  pool,
+  reasoning_gym,
+  sandbox,
+  text,
+  verdicts,
 )
-from rewardjax.types import Status
 from tests.rewards import hostile
 
 KNOWN = (Status.CORRECT, Status.WRONG)

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import formats
-from rewardjax.types import Status, Verdict
 
 RIGHT, WRONG = Verdict(1.0, Status.CORRECT), Verdict(0.0, Status.WRONG)
 

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
+from rewardjax.outcomes import Status
 from rewardjax.rewards.verifiers import answers, math, text
-from rewardjax.types import Status
 from tests.rewards import hostile
 
 pytest.importorskip("math_verify")

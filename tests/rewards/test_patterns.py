@@ -1,8 +1,8 @@
 import pytest
 
+from rewardjax.outcomes import Status
 from rewardjax.rewards import patterns
 from rewardjax.rewards.verifiers import verdicts
-from rewardjax.types import Status
 
 EXAMPLE = "First, I need to add. Wait, let me check. Therefore 4"
 

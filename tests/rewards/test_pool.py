@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import adapters, pool, text
-from rewardjax.types import Status, Verdict
 
 # They share what is dear to make.
 pytestmark = pytest.mark.xdist_group("pool")

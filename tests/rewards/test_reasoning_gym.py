@@ -4,8 +4,8 @@ import json
 import pytest
 
 from rewardjax.core import exact_json
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import reasoning_gym
-from rewardjax.types import Status, Verdict
 
 pytest.importorskip("reasoning_gym")
 

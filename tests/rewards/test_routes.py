@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from rewardjax.outcomes import Status
 from rewardjax.rewards import routes
-from rewardjax.types import Status
 
 Leg = routes.Leg
 LINES = {

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from rewardjax.outcomes import Status
 from rewardjax.rewards.verifiers import schemas
-from rewardjax.types import Status
 
 TOOL = {
     "type": "object",

@@ -3,8 +3,8 @@ from fractions import Fraction
 
 import pytest
 
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import text
-from rewardjax.types import Status, Verdict
 
 RIGHT = Verdict(1.0, Status.CORRECT)
 WRONG = Verdict(0.0, Status.WRONG)

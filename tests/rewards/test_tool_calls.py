@@ -3,8 +3,8 @@ import json
 
 import pytest
 
+from rewardjax.outcomes import Status
 from rewardjax.rewards.verifiers import tool_calls as tools
-from rewardjax.types import Status
 
 Call = tools.Call
 PARIS = Call("w", {"city": "Paris", "unit": "C"})

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rewardjax.rewards.verifiers import verdicts
-from rewardjax.types import Status, Verdict
+from rewardjax.outcomes import Status, Verdict
+from rewardjax.rewards.verifiers import scores, verdicts
 
 ALL = [
     Verdict(1.0, Status.CORRECT),
@@ -54,7 +54,7 @@ def test_counts_and_shares_by_hand():
 )
 def test_what_is_no_number_crashes_its_item_only(score):
   """Pain 7 (TRL #5773, #5775, #5902): None or NaN poisons no sibling."""
-  results = verdicts.from_scores([1.0, score, 0.0], count=3)
+  results = scores.from_scores([1.0, score, 0.0], count=3)
   assert [x.status for x in results] == [
       Status.CORRECT,
       Status.CRASHED,
@@ -64,27 +64,27 @@ def test_what_is_no_number_crashes_its_item_only(score):
 
 
 @pytest.mark.parametrize(
-    "scores", [None, 3.0, "11", {"a": 1, "b": 2}, [1.0], [1.0] * 3, np.array(1)]
+    "found", [None, 3.0, "11", {"a": 1, "b": 2}, [1.0], [1.0] * 3, np.array(1)]
 )
-def test_what_is_no_list_of_that_length_crashes_all(scores):
-  results = verdicts.from_scores(scores, count=2)
+def test_what_is_no_list_of_that_length_crashes_all(found):
+  results = scores.from_scores(found, count=2)
   assert [x.status for x in results] == [Status.CRASHED] * 2
 
 
 def test_numbers_of_any_library_are_scores():
-  scores = [True, np.bool_(False), np.float32(0.5), np.array(2), jnp.array(3)]
-  results = verdicts.from_scores(scores, count=5)
+  found = [True, np.bool_(False), np.float32(0.5), np.array(2), jnp.array(3)]
+  results = scores.from_scores(found, count=5)
   assert [x.score for x in results] == [1.0, 0.0, 0.5, 2.0, 3.0]
-  results = verdicts.from_scores(
+  results = scores.from_scores(
       np.array([0.5, 1.0]), count=2, correct_above=0.5
   )
   assert [x.status for x in results] == [Status.WRONG, Status.CORRECT]
-  assert verdicts.from_scores(jnp.array([0.5]), count=1)[0].score == 0.5
+  assert scores.from_scores(jnp.array([0.5]), count=1)[0].score == 0.5
 
 
 def test_verdicts_pass_unless_their_score_is_missing():
   odd = [Verdict(None, Status.CORRECT), Verdict(math.nan, Status.WRONG)]
-  results = verdicts.from_scores(ALL + odd, count=8)
+  results = scores.from_scores(ALL + odd, count=8)
   assert results[:6] == ALL
   assert [x.status for x in results[6:]] == [Status.CRASHED] * 2
 

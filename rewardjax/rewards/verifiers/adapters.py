@@ -8,8 +8,8 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rewardjax.rewards.verifiers import verdicts
-from rewardjax.types import Status, Verdict
+from rewardjax.outcomes import Status, Verdict
+from rewardjax.rewards.verifiers import scores
 
 RewardFunction = Callable[..., Sequence[float | None]]
 Verifier = Callable[..., list[Verdict]]
@@ -86,7 +86,7 @@ def _call_trl(
     columns["completion_ids"] = [encode(text) for text in completions]
   say = lambda role, text: [{"role": role, "content": text}]
   prompts, completions = list(prompts), list(completions)
-  scores = function(
+  found = function(
       prompts=[say("user", x) for x in prompts] if chat else prompts,
       completions=(
           [say("assistant", x) for x in completions] if chat else completions
@@ -94,8 +94,8 @@ def _call_trl(
       **columns,
       **constants,
   )
-  return verdicts.from_scores(
-      scores, count=len(completions), correct_above=correct_above
+  return scores.from_scores(
+      found, count=len(completions), correct_above=correct_above
   )
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rewardjax.core import checks
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import parsing, text
-from rewardjax.types import Status, Verdict
 
 Place = Literal["tag", "boxed", "marker", "last_line", "whole"]
 _PLACES = ("tag", "boxed", "marker", "last_line", "whole")

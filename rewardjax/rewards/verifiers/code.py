@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewardjax.core import checks
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import parsing, sandbox, text
-from rewardjax.types import Status, Verdict
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[^\n]*$", re.MULTILINE)
 

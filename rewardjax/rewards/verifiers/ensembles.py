@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from rewardjax.core import checks
-from rewardjax.rewards.verifiers import text, verdicts, worker
-from rewardjax.types import Status, Verdict
+from rewardjax.outcomes import Status, Verdict
+from rewardjax.rewards.verifiers import scores, text, worker
 
 Verifier = Callable[..., list[Verdict]]
 Tie = Literal["correct", "wrong", "unknown"]
@@ -112,7 +112,7 @@ def _ask(verifier: Verifier, *batch: Sequence[Any]) -> list[Verdict]:
   """Its verdicts; crashed ones if it raises."""
   count = len(batch[1])
   try:
-    return verdicts.from_scores(verifier(*batch), count=count)
+    return scores.from_scores(verifier(*batch), count=count)
   except Exception as error:
     detail = worker.describe(error)
     return [Verdict(None, Status.CRASHED, detail)] * count

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import answers, parsing, text
-from rewardjax.types import Status, Verdict
 
 LETTERS = "ABCDEFGHIJ"
 

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import text, worker
-from rewardjax.types import Status, Verdict
 
 
 def math_verify(

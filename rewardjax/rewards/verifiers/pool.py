@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rewardjax.core import checks
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import worker
-from rewardjax.types import Status, Verdict
 
 # Not `-m`: the package imports the module, which would then exist twice.
 _COMMAND = "from rewardjax.rewards.verifiers import worker; worker.serve()"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewardjax.core import checks, exact_json
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import answers, parsing, text, worker
-from rewardjax.types import Status, Verdict
 
 
 def score(

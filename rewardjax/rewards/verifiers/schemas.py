@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import text, tool_calls
-from rewardjax.types import Status, Verdict
 
 _TYPES = {
     "string": str,

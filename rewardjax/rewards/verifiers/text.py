@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from rewardjax.core import checks
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import parsing
-from rewardjax.types import Status, Verdict
 
 Verifier = Callable[
     [Sequence[str], Sequence[str], Sequence[str]], list[Verdict]

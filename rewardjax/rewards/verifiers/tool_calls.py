@@ -15,8 +15,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from rewardjax.core import checks
+from rewardjax.outcomes import Status, Verdict
 from rewardjax.rewards.verifiers import text
-from rewardjax.types import Status, Verdict
 
 Grain = Literal["fine", "calls", "exact"]
 

@@ -14,8 +14,8 @@ import threading
 import time
 from typing import Any, BinaryIO, NamedTuple
 
-from rewardjax.rewards.verifiers import jail, verdicts
-from rewardjax.types import Status, Verdict
+from rewardjax.outcomes import Status, Verdict
+from rewardjax.rewards.verifiers import jail, scores
 
 
 class Setup(NamedTuple):
@@ -110,9 +110,9 @@ def _judge(
   prompts, completions, references = pickle.loads(task)
   count = len(completions)
   try:
-    scores = verifier(prompts, completions, references)
-    return verdicts.from_scores(
-        scores, count=count, correct_above=correct_above
+    found = verifier(prompts, completions, references)
+    return scores.from_scores(
+        found, count=count, correct_above=correct_above
     )
   except (Exception, SystemExit) as error:
     return [Verdict(None, Status.CRASHED, describe(error))] * count
