@@ -81,15 +81,24 @@ def test_what_features_hold_is_found_and_what_they_lack_is_not():
   assert easy["correctness"]["nearest"] == 1
 
 
-def test_batches_change_nothing_and_long_texts_are_left_out():
-  one = probe(Encoder(bag), SAMPLE, batch_size=7)
-  assert one == probe(Encoder(bag), SAMPLE, batch_size=100)
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+  """The folder with two of the dimensions of one level."""
+  folder = tmp_path_factory.mktemp("two")
+  for name in ("mrm_hard/correctness", "mrm_hard/verbosity"):
+    shutil.copytree(SAMPLE / name, folder / name)
+  return folder
+
+
+def test_batches_change_nothing_and_long_texts_are_left_out(two):
+  one = probe(Encoder(bag), two, batch_size=7)
+  assert one == probe(Encoder(bag), two, batch_size=100)
   words = lambda text: len(text.split())
-  short = probe(Encoder(bag, words), SAMPLE, max_tokens=25)["hard"]
+  short = probe(Encoder(bag, words), two, max_tokens=25)["hard"]
   assert short["correctness"]["train"] == 42
   assert 0 < short["verbosity"]["train"] < 42
   with pytest.raises(ValueError, match="train.json: no row of at most 2 tok"):
-    probe(Encoder(bag, words), SAMPLE, max_tokens=2)
+    probe(Encoder(bag, words), two, max_tokens=2)
 
 
 @pytest.fixture(scope="module")
@@ -104,20 +113,23 @@ def trained(tmp_path_factory):
   return workdir, model
 
 
-def test_a_trained_model_is_read_and_not_changed(trained, tmp_path):
-  workdir, _ = trained
+def test_a_trained_model_is_read_and_not_changed(trained, two, tmp_path):
+  workdir, model = trained
   before = {x: x.read_bytes() for x in workdir.rglob("*") if x.is_file()}
   encoder = probe_reward_model.load(str(workdir))
   assert encoder.count_tokens("four") == 4
-  params = reward_model.load(workdir).params
-  found = probe_reward_model.run(str(workdir), tmp_path, show=False)
+  found = probe_reward_model.run(
+      str(workdir), tmp_path, data=str(two), show=False
+  )
   jax.tree.map(
-      np.testing.assert_array_equal, params, reward_model.load(workdir).params
+      np.testing.assert_array_equal,
+      model.params,
+      reward_model.load(workdir).params,
   )
   assert before == {x: x.read_bytes() for x in before}
   assert json.loads((tmp_path / "tables.json").read_text()) == found
   page = (tmp_path / "report.html").read_text()
-  for word in ("Easy", "Hard", "verbosity", "rows that a program made"):
+  for word in ("Overall", "Hard", "verbosity", str(two)):
     assert word in page
 
 
@@ -182,7 +194,8 @@ def test_the_command(tmp_path):
 
   done = command("--features=tests.experiments.test_probe_reward_model:bag")
   assert done.returncode == 0, done.stderr
-  assert "balanced" in done.stdout and "Report: " in done.stdout
+  for word in ("balanced", "rows that a program made", "Report: "):
+    assert word in done.stdout
   failed = command("--features=json:no")
   assert failed.returncode == 1 and "Traceback" not in failed.stderr
   assert failed.stderr.strip().startswith("error: --features must be")
