@@ -12,6 +12,7 @@ os.environ["XLA_FLAGS"] = " ".join([
     # Tests compile for longer than they run.
     "--xla_backend_optimization_level=0",
     "--xla_cpu_use_fusion_emitters=false",  # they take twice as long to compile
+    "--xla_cpu_parallel_codegen_split_count=1",  # the workers share the cores
 ])
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # A program is compiled once: for all workers, and for the runs after this one.
