@@ -24,12 +24,14 @@ STAGES = {
     "search",
     "shaping",
 }
-FOUNDATION = {"core", "types"}
+FOUNDATION = {"core", "lazy", "outcomes", "types"}
 # What each room may import beside itself.
 ALLOWED = {
-    "__init__": set(),
-    "types": set(),
-    "core": {"types"},
+    "__init__": {"lazy"},
+    "lazy": set(),
+    "outcomes": set(),
+    "types": {"outcomes"},
+    "core": {"lazy", "types"},
     "recipes": FOUNDATION | STAGES | {"models", "data", "training"},
     **{room: FOUNDATION for room in STAGES | {"models", "data", "training"}},
 }
