@@ -1,8 +1,10 @@
 """What the commands share: flags whose mistakes are one line, no traceback."""
 
+import importlib
 import os
 import runpy
 import sys
+from collections.abc import Callable
 
 import jax
 from absl import app
@@ -13,6 +15,19 @@ _KEEP = (
     "glibc.malloc.arena_max=1:glibc.malloc.mmap_max=0:"
     "glibc.malloc.trim_threshold=1000000000000"
 )
+
+
+def function_at(path: str, expected: str) -> Callable:
+  """The function at `package.module:function`.
+
+  Raises:
+    ValueError: if there is none; begins with what was `expected`.
+  """
+  module, _, name = path.partition(":")
+  try:
+    return getattr(importlib.import_module(module), name)
+  except (ImportError, AttributeError, ValueError) as error:
+    raise ValueError(f"{expected}, got {path!r}: {error}.") from error
 
 
 def keep_freed_memory() -> None:

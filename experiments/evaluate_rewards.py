@@ -19,7 +19,6 @@ started again with the same flags it only writes the tables anew. Without
 """
 
 import functools
-import importlib
 import inspect
 import pathlib
 import sys
@@ -27,6 +26,7 @@ import sys
 from absl import app, flags, logging
 
 from experiments import (
+    commands,
     evaluate_chains,
     evaluate_judges,
     evaluate_options,
@@ -68,15 +68,15 @@ def load_scorer(path: str):
 
 
 def _function(path: str):
-  module, _, name = path.partition(":")
+  expected = (
+      "a scorer must be package.module:function, called as "
+      "function(prompts, completions, meta=...)"
+  )
+  scorer = commands.function_at(path, expected)
   try:
-    scorer = getattr(importlib.import_module(module), name)
     inspect.signature(scorer).bind([], [], meta=[])
-  except (ImportError, AttributeError, ValueError, TypeError) as error:
-    raise ValueError(
-        "a scorer must be package.module:function, called as "
-        f"function(prompts, completions, meta=...), got {path!r}: {error}."
-    ) from error
+  except (ValueError, TypeError) as error:
+    raise ValueError(f"{expected}, got {path!r}: {error}.") from error
   return scorer
 
 

@@ -12,7 +12,6 @@ Writes tables.json and report.html to the run directory. Without --data: rows
 that a program made, which only try the command out.
 """
 
-import importlib
 import json
 import pathlib
 import sys
@@ -24,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
 
-from experiments import evaluate_report, reward_model_scoring
+from experiments import commands, evaluate_report, reward_model_scoring
 from rewardjax.core import checks
 from rewardjax.data.benchmarks import probes, reading
 from rewardjax.diagnostics import out_of_distribution, probing
@@ -59,14 +58,11 @@ def load(path: str) -> Encoder:
       raise ValueError(f"{path}: this model reads vectors, not texts.")
     encode = model.backbone.tokenizer.encode
     return Encoder(model.features, lambda text: len(encode(text)))
-  module, _, name = path.partition(":")
-  try:
-    return Encoder(getattr(importlib.import_module(module), name))
-  except (ImportError, AttributeError, ValueError) as error:
-    raise ValueError(
-        "--features must be a run directory of experiments.reward_model or "
-        f"package.module:function, got {path!r}: {error}."
-    ) from error
+  expected = (
+      "--features must be a run directory of experiments.reward_model or "
+      "package.module:function"
+  )
+  return Encoder(commands.function_at(path, expected))
 
 
 def _encoded(features: Features, texts: Sequence[str], batch_size: int):

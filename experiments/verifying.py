@@ -7,7 +7,6 @@ metrics `verifier/<status>`.
 
 import contextlib
 import functools
-import importlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 import ml_collections as mlc
 import numpy as np
 
+from experiments import commands
 from experiments.choices import choose
 from experiments.tasks import Problems, Task
 from rewardjax.rewards import marks, patterns, routes
@@ -36,14 +36,9 @@ from rewardjax.types import Reward, Rollouts, Status
 
 def user_function(path: str) -> Callable:
   """The function at `package.module:function`."""
-  module, _, name = path.partition(":")
-  try:
-    return getattr(importlib.import_module(module), name)
-  except (ImportError, AttributeError, ValueError) as error:
-    raise ValueError(
-        "config.verifier.function must be package.module:function, got "
-        f"{path!r}: {error}."
-    ) from error
+  return commands.function_at(
+      path, "config.verifier.function must be package.module:function"
+  )
 
 
 # None: compiled into the step. Otherwise from options to a text verifier.

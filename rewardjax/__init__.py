@@ -29,8 +29,8 @@ _ROOMS = (
     "types",
 )
 
-__getattr__, _rooms = lazy.attach(__name__, _ROOMS)
+__getattr__, _ = lazy.attach(__name__, _ROOMS)
 
 
 def __dir__() -> list[str]:
-  return sorted([*globals(), *_rooms()])
+  return sorted([*globals(), *_ROOMS])
