@@ -103,8 +103,8 @@ def make_load(
   first = rows[0].sequences[0]
   width = first.shape[1] if first.ndim > 1 else 0
   state = jax.jit(lambda: reward_model_loop.init(config, model, width))()
-  step = reward_model_loop.make_step(config, model, "pairs", None)
-  return Load(jax.jit(jax.vmap(step), donate_argnums=0), state, batch)
+  step = reward_model_loop.make_members_step(config, model, "pairs", None)
+  return Load(jax.jit(step, donate_argnums=0), state, batch)
 
 
 def runner(load: Load) -> Callable[[int], peer.Times]:

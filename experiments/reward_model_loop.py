@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from experiments import reward_model_backbones, reward_model_losses
 from experiments.reward_model_backbones import Model
 from experiments.reward_model_batches import Batches
+from rewardjax.core import mapping
 from rewardjax.core.masking import Mean
 from rewardjax.reward_models import ensembles
 from rewardjax.training import loop, mesh
@@ -110,6 +111,12 @@ def make_step(config, model: Model, kind: str, frozen: PyTree):
   return one
 
 
+def make_members_step(config, model: Model, kind: str, frozen: PyTree):
+  """`(members [M], batch [M, N, ...])`: one optimiser step of all of them."""
+  step = make_step(config, model, kind, frozen)
+  return mapping.over_members(step, (0, 0), reward_model_losses.MEMBERS)
+
+
 def make_check(config, model: Model, kind: str, frozen: PyTree):
   """`(member, held_out [C, N, ...]) -> (member, metrics)`: is it better?"""
   loss_of = reward_model_losses.make(config, kind)
@@ -156,12 +163,9 @@ def make_program(config, model: Model, kind: str):
   """
 
   def program(members, batches, held_out, frozen):
-    step = jax.vmap(
-        make_step(config, model, kind, frozen),
-        axis_name=reward_model_losses.MEMBERS,
-    )
-    check = jax.vmap(
-        make_check(config, model, kind, frozen), in_axes=(0, None)
+    step = make_members_step(config, model, kind, frozen)
+    check = mapping.over_members(
+        make_check(config, model, kind, frozen), (0, None)
     )
     members, metrics = loop.make_chunk(step)(members, batches)
     members, found = check(members, held_out)

@@ -24,7 +24,7 @@ from experiments.reward_model_backbones import Backbone, Model
 from experiments.reward_model_batches import Coder
 from experiments.reward_model_data import Row
 from experiments.reward_model_lanes import Encoded, Shape
-from rewardjax.core import checks
+from rewardjax.core import checks, mapping
 from rewardjax.data.steps import split_steps
 from rewardjax.models.heads import VectorHead
 from rewardjax.reward_models import ensembles
@@ -123,14 +123,14 @@ class RewardModel:
       found = reward_model_losses.rewards(config, params, outputs, user)
       return found[0]
 
-    return jax.jit(jax.vmap(one, in_axes=(0, None, None)))
+    return jax.jit(mapping.over_members(one, (0, None, None)))
 
   @functools.cached_property
   def _encoder(self):
     """Features [M, B, K, D] that the head reads, as `_program`."""
     read = functools.partial(reward_model_backbones.features, self._model)
     one = lambda *args: read(*args)[0]
-    return jax.jit(jax.vmap(one, in_axes=(0, None, None)))
+    return jax.jit(mapping.over_members(one, (0, None, None)))
 
   def members(
       self,

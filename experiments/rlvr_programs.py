@@ -27,7 +27,7 @@ from experiments.rlvr_policy import Setup
 from experiments.rlvr_verdicts import Seen
 from experiments.tasks import Problems
 from rewardjax.advantages import dynamic_sampling, group
-from rewardjax.core import random
+from rewardjax.core import mapping, random
 from rewardjax.training import loop
 from rewardjax.training import mesh as meshes
 from rewardjax.types import Reward
@@ -172,7 +172,9 @@ def _at_once(function, agents, x, shared):
         lambda y: jnp.broadcast_to(y, (first[0], *y.shape)), x
     )
   flat = lambda y: y.reshape(-1, *y.shape[2:])
-  found = jax.vmap(function)(*jax.tree.map(flat, (agents, x)))
+  found = mapping.over_members(function, (0, 0))(
+      *jax.tree.map(flat, (agents, x))
+  )
   return jax.tree.map(lambda y: y.reshape(*first, *y.shape[1:]), found)
 
 

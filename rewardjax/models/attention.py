@@ -1,6 +1,7 @@
 """Softmax attention over flat tokens; a layout says who may read whom.
 
     Rows       every token reads its own row (packed rows: its own segment)
+    Some       a few tokens of each row do
     Branches   prompts, and G continuations that share each of them
     Steps      the next tokens of G continuations, with a cache
 
@@ -14,6 +15,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
+
+from rewardjax.core import numerics
 
 
 class KeyValue(NamedTuple):
@@ -38,16 +41,16 @@ class Cache(NamedTuple):
 
 
 class Rows(NamedTuple):
-  """B rows of T tokens; each reads slots of its own row.
+  """B rows of T tokens; each reads its own row.
 
-  allowed: which of S slots each token may read; S = T without a cache.
+  allowed: which tokens each of them may read, none of them after itself.
   """
 
-  allowed: Bool[Array, "B T S"]
+  allowed: Bool[Array, "B T T"]
 
-  def at(self, read: Int[Array, "B R"]) -> "Rows":
+  def at(self, read: Int[Array, "B R"]) -> "Some":
     """For the queries of R positions of each row; all T have keys."""
-    return Rows(jnp.take_along_axis(self.allowed, read[..., None], axis=1))
+    return Some(jnp.take_along_axis(self.allowed, read[..., None], axis=1))
 
   def attend(self, queries, keys, values, cache, index):
     """What `[B * T]` queries read, and the cache with the new keys."""
@@ -55,8 +58,23 @@ class Rows(NamedTuple):
     own = KeyValue(rows(keys), rows(values))
     if cache is not None:
       own = cache = _write(cache, own, index)
-    mixed = mix(rows(queries), own, self.allowed[:, None])
-    return _join(mixed), cache
+    return _join(mix_causal(rows(queries), own, self.allowed[:, None])), cache
+
+
+class Some(NamedTuple):
+  """R tokens of each of B rows, in any order; they read their own row.
+
+  allowed: which of its T tokens.
+  """
+
+  allowed: Bool[Array, "B R T"]
+
+  def attend(self, queries, keys, values, cache, index):
+    """What `[B * R]` queries read of `[B * T]` keys."""
+    del index
+    rows = lambda x: _split(x, self.allowed.shape[0], 1, -1)
+    own = KeyValue(rows(keys), rows(values))
+    return _join(mix(rows(queries), own, self.allowed[:, None])), cache
 
 
 class Branches(NamedTuple):
@@ -84,9 +102,9 @@ class Branches(NamedTuple):
     stem = lambda x: _split(rows(x)[:, :width], batch, 1, width)
     tips = lambda x: _split(rows(x)[:, width:], batch, group, length)
     prompt = KeyValue(stem(keys), stem(values))
-    first = mix(stem(queries), prompt, self.prompt[:, None])
+    first = mix_causal(stem(queries), prompt, self.prompt[:, None])
     own = KeyValue(tips(keys), tips(values))
-    second = mix(tips(queries), own, self.branch, prompt, self.stem)
+    second = mix_causal(tips(queries), own, self.branch, prompt, self.stem)
     mixed = jnp.concatenate([rows(_join(x)) for x in (first, second)], axis=1)
     return mixed.reshape(-1, mixed.shape[-1]), cache
 
@@ -111,7 +129,7 @@ class Steps(NamedTuple):
     return _join(mixed), (prompt, own)
 
 
-Layout = Rows | Branches | Steps
+Layout = Rows | Some | Branches | Steps
 
 
 def own(
@@ -223,10 +241,34 @@ def mix(
       _dot(x.astype(own.values.dtype), source.values, 3)
       for x, source in zip(weights, sources)
   ]
-  out = (sum(wide) / total).astype(own.values.dtype)
+  share = numerics.outer(1 / total, jnp.ones(head_dim, total.dtype))
+  out = (sum(wide) * share).astype(own.values.dtype)
   out = out.reshape(batch, num_kv, group, repeats, length, head_dim)
   out = out.transpose(0, 1, 3, 2, 4, 5)
   return out.reshape(batch, heads, group, length, head_dim)
+
+
+def mix_causal(
+    queries: Float[Array, "B N G T H"],
+    own: KeyValue,
+    allowed: Bool[Array, "B G T T"],
+    prompt: KeyValue | None = None,
+    stem: Bool[Array, "B P"] | None = None,
+) -> Float[Array, "B N G T H"]:
+  """`mix` where no token is allowed to read what stands after it.
+
+  Up to four pieces of a row, none shorter than 64, read no further than they
+  end: 5/8 of the scores of a long row.
+  """
+  length = queries.shape[3]
+  size = 64 * -(-length // (4 * 64))
+  parts = []
+  for start in range(0, length, size):
+    end = min(start + size, length)
+    before = KeyValue(*(x[..., :end, :] for x in own))
+    piece = queries[..., start:end, :], before, allowed[..., start:end, :end]
+    parts.append(mix(*piece, prompt, stem))
+  return jnp.concatenate(parts, axis=3)
 
 
 def _dot(x, y, axis):

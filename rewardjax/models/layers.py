@@ -16,7 +16,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, PyTree
 
-from rewardjax.core import collectives
+from rewardjax.core import collectives, numerics
 from rewardjax.models import attention
 from rewardjax.models.attention import Layout
 
@@ -57,7 +57,8 @@ def rotate(x: Float[Array, "M N H"], by: Rotation) -> Float[Array, "M N H"]:
   References:
     Su et al., "RoFormer", 2021, arXiv:2104.09864, Eq. 15.
   """
-  first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+  wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  first, second = jnp.split(wide, 2, axis=-1)
   cos, sin = by.cos[:, None], by.sin[:, None]
   turned = (first * cos - second * sin, second * cos + first * sin)
   return jnp.concatenate(turned, axis=-1).astype(x.dtype)
@@ -74,9 +75,9 @@ class RMSNorm(nn.Module):
     scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     power = jnp.mean(jnp.square(wide), axis=-1, keepdims=True)
-    normed = wide * jax.lax.rsqrt(power + self.epsilon)
-    scale = scale.reshape((1,) * (x.ndim - 1) + scale.shape)
-    return (normed * scale).astype(x.dtype)
+    factors = jax.lax.rsqrt(power + self.epsilon).reshape(-1, 1)
+    factors = numerics.outer(factors, scale).reshape(x.shape)
+    return (wide * factors).astype(x.dtype)
 
 
 class Adapted(NamedTuple):

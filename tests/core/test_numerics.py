@@ -103,3 +103,34 @@ def test_sign_floor_gradient_is_one_beyond_the_floor():
     np.testing.assert_array_equal(jax.grad(floored)(x), [0, 0, 1, 1])
   kept = numerics.sign_floor(x.astype(jnp.bfloat16), 0.05)
   assert kept.dtype == jnp.bfloat16
+
+
+def _plain(x, y):
+  return x * y.reshape((1,) * (x.ndim - 1) + y.shape)
+
+
+@pytest.mark.parametrize("shape", [(5, 1), (2, 3, 1)])
+def test_outer_equals_the_product_in_every_derivative(shape):
+  """Values; gradients of both, of one alone, forward, mapped and second."""
+  draw = np.random.default_rng(0).normal
+  normal = lambda *s: jnp.asarray(draw(size=s), jnp.float32)
+  x, y, weights = normal(*shape), normal(4), normal(*shape[:-1], 4)
+
+  def everything(f, x, y):
+    loss = lambda x, y: jnp.sum(weights * f(x, y) ** 2)
+    both = jax.grad(loss, (0, 1))
+    norm = lambda x, y: sum(jnp.sum(g**2) for g in both(x, y))
+    return dict(
+        value=f(x, y),
+        both=both(x, y),
+        alone=(jax.grad(loss, 0)(x, y), jax.grad(loss, 1)(x, y)),
+        forward=jax.jvp(f, (x, y), (x + 1, y - 1)),
+        of_x=jax.jvp(lambda x: f(x, y), (x,), (x + 1,)),
+        mapped=jax.vmap(both, (None, 0))(x, jnp.stack([y, 2 * y])),
+        second=jax.grad(norm, (0, 1))(x, y),
+    )
+
+  f = jax.jit(everything, static_argnums=0)
+  found = f(numerics.outer, x, y), f(_plain, x, y)
+  for a, b in zip(*map(jax.tree.leaves, found), strict=True):
+    np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)

@@ -78,3 +78,34 @@ def test_sharing_equals_a_copy_of_the_prompt_for_each_branch(kv_heads):
   found = both(queries, own, prompt)
   for x, y in zip(*map(jax.tree.leaves, found)):
     np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("length, share", [(1, 1), (65, 1), (250, 5 / 8)])
+def test_pieces_that_end_early_read_what_is_allowed(length, share):
+  """Against all scores of all tokens: values, gradients and operations.
+
+  `share` of the scores is computed.
+  """
+  draw = np.random.default_rng(1).normal
+  normal = lambda *shape: draw(size=shape).astype(np.float32)
+  queries = normal(2, 4, 2, length, 6)
+  own = KeyValue(*(normal(2, 2, 2, length, 6) for _ in range(2)))
+  prompt = KeyValue(*(normal(2, 2, 1, 3, 6) for _ in range(2)))
+  stem = jnp.array([[True, False, True], [False, True, True]])
+  seen = np.random.default_rng(2).uniform(size=(2, 2, length, length)) < 0.7
+  allowed = jnp.asarray(np.tril(seen | np.eye(length, dtype=bool)))
+  weights = normal(*queries.shape)
+
+  def program(attend):
+    loss = lambda *x: jnp.sum(weights * attend(*x, allowed, prompt, stem))
+    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+
+  pieces, whole = map(program, (attention.mix_causal, attention.mix))
+  found = pieces(queries, own), whole(queries, own)
+  for x, y in zip(*map(jax.tree.leaves, found)):
+    np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-5)
+  flops = [
+      f.lower(queries, own).compile().cost_analysis()["flops"]
+      for f in (pieces, whole)
+  ]
+  assert flops[0] / flops[1] < share + 0.1
