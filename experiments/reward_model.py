@@ -42,7 +42,8 @@ from experiments import (
 from experiments.reward_model_backbones import Backbone, custom
 from experiments.reward_model_config import check
 from experiments.reward_model_data import Data, from_arrays, from_rows, read
-from experiments.reward_model_scoring import About, RewardModel, load
+from experiments.reward_model_reader import About
+from experiments.reward_model_scoring import RewardModel, load
 from experiments.reward_model_stages import Job
 from rewardjax.training.checkpoints import NotSavedError
 from rewardjax.training.preemption import StopFlag

@@ -20,15 +20,16 @@ from experiments import (
     reward_model_losses,
     reward_model_measures,
     reward_model_noise,
+    reward_model_reader,
     reward_model_relabel,
-    reward_model_scoring,
     reward_model_targets,
     rlvr_config,
 )
 from experiments.reward_model_backbones import Backbone
 from experiments.reward_model_batches import Encoded
 from experiments.reward_model_data import Data
-from experiments.reward_model_scoring import About, RewardModel
+from experiments.reward_model_reader import About
+from experiments.reward_model_scoring import RewardModel
 from rewardjax.reward_models import ensembles
 
 
@@ -81,7 +82,7 @@ def run(config, parts: list[Data], job: Job) -> RewardModel | None:
 
 def _encoded(settled, data: Data, job: Job) -> list[Encoded]:
   config = settled.config
-  coder = reward_model_scoring.make_coder(config, job.backbone)
+  coder = reward_model_reader.make_coder(config, job.backbone)
   numbers = {name: i for i, name in enumerate(job.about.users)}
   found = reward_model_targets.targets(config, data, numbers, settled.table)
   rows = [
@@ -133,7 +134,7 @@ def _fit(config, train_rows, held_rows, job: Job) -> RewardModel | None:
       held_rows, batch_size=config.batch_size, num_blocks=blocks, packs=packs
   )
   about = job.about
-  model = reward_model_scoring.make_model(config, job.backbone, about)
+  model = reward_model_reader.make_model(config, job.backbone, about)
   found = reward_model_loop.train(
       config,
       model,
