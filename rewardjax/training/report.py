@@ -48,8 +48,17 @@ def config_section(fields: Mapping[str, Any]) -> Section:
   """All fields of a run, nested ones as YAML."""
   import yaml
 
-  # Plain lists and numbers: no Python tags, no references.
-  text = yaml.safe_dump(jsonable(fields), default_flow_style=None)
+  class Dumper(yaml.SafeDumper):  # no Python tags, no references
+    pass
+
+  # Line breaks as \n, not as lines.
+  Dumper.add_representer(
+      str,
+      lambda dumper, x: dumper.represent_scalar(
+          "tag:yaml.org,2002:str", x, style='"' if "\n" in x else None
+      ),
+  )
+  text = yaml.dump(jsonable(fields), Dumper=Dumper, default_flow_style=None)
   return Section("Config", code=text)
 
 
@@ -131,13 +140,16 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title>
 <style>
-  body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #222;
+  body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222;
          font: 16px/1.5 system-ui, sans-serif; }
   h1, h2 { line-height: 1.2; }
   h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd; }
+  p, figure { max-width: 46rem; }
+  div { overflow-x: auto; }
   table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
   caption { text-align: left; color: #555; padding-bottom: .4rem; }
-  th, td { padding: .25rem .8rem; text-align: right; }
+  th, td { padding: .25rem .7rem; text-align: right; }
+  td { white-space: nowrap; }
   th:first-child, td:first-child { text-align: left; padding-left: 0; }
   thead th { border-bottom: 2px solid #444; }
   tbody tr + tr td { border-top: 1px solid #eee; }
@@ -154,7 +166,7 @@ _PAGE = """<!doctype html>
 <p>{{ paragraph }}</p>
 {%- endfor %}
 {%- if section.table %}
-<table>
+<div><table>
 {%- if section.table.caption %}
 <caption>{{ section.table.caption }}</caption>
 {%- endif %}
@@ -170,7 +182,7 @@ _PAGE = """<!doctype html>
 </tr>
 {%- endfor %}
 </tbody>
-</table>
+</table></div>
 {%- endif %}
 {%- if section.code %}
 <pre>{{ section.code }}</pre>

@@ -78,7 +78,12 @@ def test_two_figures_may_not_share_a_name(tmp_path):
 
 def test_a_config_is_shown_line_by_line(tmp_path):
   section = report.config_section(
-      dict(noise=dict(rates=(0.1, 0.2), name="<b>"), steps=3, none=None)
+      dict(
+          noise=dict(rates=(0.1, 0.2), name="<b>"),
+          steps=3,
+          none=None,
+          text=dict(separator="\n\n", how="3"),
+      )
   )
   page = report.write_report(tmp_path / "report.html", "t", [section])
   shown = page.read_text().split("<pre>")[1].split("</pre>")[0]
@@ -88,6 +93,9 @@ def test_a_config_is_shown_line_by_line(tmp_path):
       "  rates: [0.1, 0.2]",
       "none: null",
       "steps: 3",
+      "text:",
+      "  how: &#39;3&#39;",
+      "  separator: &#34;\\n\\n&#34;",
   ]
 
 
