@@ -142,7 +142,8 @@ def reasoning_gym(options: mlc.ConfigDict, data_dir: str) -> Rows:
 def jsonl(options: mlc.ConfigDict, data_dir: str) -> Rows:
   """A user's file; its last `num_held_out` rows are held out.
 
-  An integer column `kind` in 0 .. K-1 selects one of `task.kinds`.
+  An integer column `kind` in 0 .. K-1 selects one of `task.kinds`, each of
+  which needs a held-out row.
   """
   from rewardjax.data.builders import preparation, prompts_jsonl
 
@@ -159,14 +160,22 @@ def jsonl(options: mlc.ConfigDict, data_dir: str) -> Rows:
         f"config.task.num_held_out = {options.num_held_out} leaves nothing to "
         f"train on: {options.path} has {len(rows)} rows."
     )
-  kinds = {int(row.get("kind", 0)) for row in rows}
-  if not kinds <= set(range(len(options.kinds))):
+  train, held_out = rows[:num_train], rows[num_train:] or rows
+  kinds_of = lambda rows: {int(row.get("kind", 0)) for row in rows}
+  if not (kinds := kinds_of(rows)) <= set(range(len(options.kinds))):
     raise ValueError(
         f"{options.path}: column 'kind' must be in 0 .. "
         f"{len(options.kinds) - 1} (config.task.kinds), got {sorted(kinds)}."
     )
-  splits = rows[:num_train], rows[num_train:] or rows
-  return Rows(*splits, tuple(options.kinds))
+  present = kinds_of(held_out)
+  absent = [x for i, x in enumerate(options.kinds) if i not in present]
+  if absent:  # their accuracy would be shown as 0
+    raise ValueError(
+        f"config.task.kinds: none of the {len(held_out)} held-out rows of "
+        f"{options.path} is of kind {absent}; rows without a column 'kind' "
+        "are of the first one, such as ('all',)."
+    )
+  return Rows(train, held_out, tuple(options.kinds))
 
 
 def quests(options: mlc.ConfigDict, data_dir: str) -> Rows:

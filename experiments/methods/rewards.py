@@ -158,6 +158,7 @@ METHODS = (
         ),
         switch=(
             "task.name=jsonl",
+            'task.kinds=("all",)',
             "verifier.name=tool_calls",
             "verifier.trusted=tool_calls",
         ),
@@ -203,6 +204,7 @@ METHODS = (
         ),
         switch=(
             "task.name=jsonl",
+            'task.kinds=("all",)',
             "verifier.name=routes",
             "verifier.trusted=routes",
         ),

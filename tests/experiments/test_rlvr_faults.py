@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import rlvr, tasks
+from experiments import rlvr, task_rows, tasks
 from rewardjax.data import pretrained_tokenizer
 from tests.experiments.rlvr_runs import pretrained_config, small_config
 
@@ -15,9 +15,12 @@ pytestmark = pytest.mark.xdist_group("faults")
 FRAGILE = "tests.experiments.judges:fragile"
 
 
-def write_rows(folder, **last):
+def write_rows(folder, *, columns=None, **last):
   """Ten sums in a file; the third one is changed."""
-  rows = [dict(prompt=f"{i}+1=", answer=str(i + 1)) for i in range(10)]
+  rows = [
+      dict(prompt=f"{i}+1=", answer=str(i + 1), **columns or {})
+      for i in range(10)
+  ]
   rows[2] |= last
   path = folder / "sums.jsonl"
   path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -53,6 +56,33 @@ def test_a_row_that_does_not_fit_is_named_before_training(
     rlvr.run(config, tmp_path / "run", data_dir=data_dir, progress=False)
   assert "sums.jsonl" in str(error.value) and "\n" not in str(error.value)
   assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    "kinds, kind, message",
+    [
+        (
+            ("add", "other"),
+            0,
+            r"config\.task\.kinds: none of the 3 held-out rows of .*\.jsonl "
+            r"is of kind \['other'\]; .* such as \('all',\)",
+        ),
+        (
+            ("all",),
+            1,
+            r"column 'kind' must be in 0 \.\. 0 .*, got \[0, 1\]",
+        ),
+    ],
+)
+def test_kinds_without_rows_and_rows_without_kinds_are_named(
+    tmp_path, data_dir, kinds, kind, message
+):
+  """The accuracy of a kind that nobody is asked about would be shown as 0."""
+  config = small_config(arms=dict(arm=dict()))
+  rows = write_rows(tmp_path, columns=dict(kind=0), kind=kind)
+  config.task.update(rows | dict(kinds=kinds))
+  with pytest.raises(ValueError, match=message):
+    task_rows.jsonl(config.task, data_dir)
 
 
 def test_a_prompt_beyond_the_context_of_a_model_is_named(
