@@ -21,6 +21,33 @@ def test_attention_weighs_values_by_hand():
   np.testing.assert_allclose(actual.ravel(), [7.0, 7.0], rtol=1e-6)
 
 
+def test_values_and_gradients_are_those_of_a_softmax():
+  """Against `jax.nn.softmax` in float64, of keys copied for every head."""
+  draw = np.random.default_rng(3).normal
+  queries = draw(size=(2, 4, 1, 5, 6))
+  own = KeyValue(*(draw(size=(2, 2, 1, 5, 6)) for _ in range(2)))
+  causal = np.tril(np.ones((5, 5), bool))
+  allowed = np.broadcast_to(causal, (2, 1, 5, 5))
+  weights = draw(size=queries.shape)
+
+  def plain(queries, own):
+    keys, values = (jnp.repeat(x, 2, axis=1) for x in own)
+    scores = jnp.einsum("bngth,bngsh->bngts", queries, keys) / np.sqrt(6)
+    chances = jax.nn.softmax(jnp.where(causal, scores, -jnp.inf), axis=-1)
+    return jnp.einsum("bngts,bngsh->bngth", chances, values)
+
+  def program(attend):
+    loss = lambda *x: jnp.sum(weights * attend(*x))
+    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+
+  with jax.enable_x64(True):
+    ours = lambda *x: attention.mix(*x, jnp.asarray(allowed))
+    found = [program(f)(queries, own) for f in (ours, plain)]
+    for x, y in zip(*map(jax.tree.leaves, found)):
+      assert x.dtype == jnp.float64
+      np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-12)
+
+
 def test_a_shared_prompt_joins_the_same_softmax():
   """Weights 1, 3 (own) and 4 (prompt) of 8; a masked prompt slot is out."""
   own = KeyValue(as_slots(np.log([1, 3])), as_slots([8, 16]))
