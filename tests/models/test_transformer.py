@@ -74,6 +74,41 @@ def test_features_equal_a_float64_reference(name):
     np.testing.assert_allclose(actual[row][real], expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("name", ["grouped", "qwen3", "scanned"])
+def test_gradients_are_slopes_of_the_float64_reference(name):
+  """Central differences of it, along one direction of each parameter."""
+  model, params = make(name)
+  real = np.asarray(MASK[1])
+  tokens = np.asarray(TOKENS[1])[real]
+  draw = np.random.default_rng(6).normal
+  weights = draw(size=(len(tokens), model.width))
+  wide = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
+
+  def reference_loss(params):
+    found = reference.forward(model, unrolled(model, params), tokens)
+    return np.sum(weights * found)
+
+  def loss(params, tokens, mask):
+    found = transformer.features(model, params, tokens, mask)
+    return jnp.sum(weights * found[0][real])
+
+  with jax.enable_x64(True):
+    model = model.clone(dtype=jnp.float64)
+    rows = TOKENS[1:2], MASK[1:2]
+    gradient = jax.jit(jax.grad(loss))(wide, *rows)
+  leaves, structure = jax.tree.flatten(wide)
+  for i, (leaf, slope) in enumerate(zip(leaves, jax.tree.leaves(gradient))):
+    direction = draw(size=leaf.shape)
+    moved = lambda h: reference_loss(
+        structure.unflatten(
+            [*leaves[:i], leaf + h * direction, *leaves[i + 1 :]]
+        )
+    )
+    expected = (moved(1e-5) - moved(-1e-5)) / 2e-5
+    actual = np.sum(np.asarray(slope) * direction)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_parameters_are_counted_by_hand():
   model, params = make("grouped", num_layers=2)
   attention = 16 * (16 + 8 + 8) + (16 + 8 + 8) + 16 * 16
