@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -117,7 +118,7 @@ class Reader:
     rows = self._encoded(prompts, completions, users)
     size = self.config.score_batch
     packs = self.backbone.packs
-    while waiting := _some(rows, 8 * size):
+    while waiting := list(itertools.islice(rows, 8 * size)):
       shape = self._shape(waiting, packs)
       blocks = list(reward_model_lanes.stream(waiting, shape, packs))
       room = shape.room if packs else 0
@@ -146,8 +147,8 @@ class Reader:
   def _encoded(self, prompts, completions, users) -> Iterator[Encoded]:
     coder = make_coder(self.config, self.backbone)
     numbers = {name: i for i, name in enumerate(self.about.users)}
-    prompts = _repeat("") if prompts is None else prompts
-    users = _repeat(None) if users is None else users
+    prompts = itertools.repeat("") if prompts is None else prompts
+    users = itertools.repeat(None) if users is None else users
     for i, (prompt, x, user) in enumerate(zip(prompts, completions, users)):
       place = f"score: completion {i}"
       items = self._items(place, x)
@@ -176,12 +177,3 @@ class Reader:
 
 def _power_of_two(x: int) -> int:
   return 2 ** math.ceil(math.log2(x))
-
-
-def _some(rows: Iterator[Any], count: int) -> list[Any]:
-  return [row for _, row in zip(range(count), rows)]
-
-
-def _repeat(value):
-  while True:
-    yield value

@@ -1,4 +1,4 @@
-"""Log-space helpers whose values and gradients stay finite at the edges."""
+"""Helpers whose values and gradients are finite at the edges, or cheaper."""
 
 import functools
 

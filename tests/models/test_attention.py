@@ -12,6 +12,12 @@ def as_slots(x):
   return jnp.asarray(x, jnp.float32).reshape(1, 1, 1, -1, 1)
 
 
+def program(attend, weights):
+  """Weighted sum of what is read, and its gradients, of queries and keys."""
+  loss = lambda *x: jnp.sum(weights * attend(*x))
+  return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+
+
 def test_attention_weighs_values_by_hand():
   """Scores log 1 and log 3 against two slots: weights 1/4 and 3/4."""
   own = KeyValue(as_slots(np.log([1, 3, 9])), as_slots([4, 8, 1e6]))
@@ -36,13 +42,9 @@ def test_values_and_gradients_are_those_of_a_softmax():
     chances = jax.nn.softmax(jnp.where(causal, scores, -jnp.inf), axis=-1)
     return jnp.einsum("bngts,bngsh->bngth", chances, values)
 
-  def program(attend):
-    loss = lambda *x: jnp.sum(weights * attend(*x))
-    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
-
   with jax.enable_x64(True):
     ours = lambda *x: attention.mix(*x, jnp.asarray(allowed))
-    found = [program(f)(queries, own) for f in (ours, plain)]
+    found = [program(f, weights)(queries, own) for f in (ours, plain)]
     for x, y in zip(*map(jax.tree.leaves, found)):
       assert x.dtype == jnp.float64
       np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-12)
@@ -123,11 +125,10 @@ def test_pieces_that_end_early_read_what_is_allowed(length, share):
   allowed = jnp.asarray(np.tril(seen | np.eye(length, dtype=bool)))
   weights = normal(*queries.shape)
 
-  def program(attend):
-    loss = lambda *x: jnp.sum(weights * attend(*x, allowed, prompt, stem))
-    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
-
-  pieces, whole = map(program, (attention.mix_causal, attention.mix))
+  pieces, whole = (
+      program(lambda *x, f=f: f(*x, allowed, prompt, stem), weights)
+      for f in (attention.mix_causal, attention.mix)
+  )
   found = pieces(queries, own), whole(queries, own)
   for x, y in zip(*map(jax.tree.leaves, found)):
     np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-5)
